@@ -1,0 +1,93 @@
+# `make demo` and `make test` are the two commands a newcomer needs; each sets up .venv by itself.
+#   TORCH=...   the torch requirement, installed first so that pip's choice of build is yours
+#   PYTHON=...  the interpreter that makes .venv (3.11 or newer)
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TORCH  ?= torch==2.13.0
+PYTHON ?=
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+
+# Another TORCH than the installed one makes the stamp out of date.
+ifneq ($(shell cat $(VENV)/.torch 2>/dev/null),$(TORCH))
+$(STAMP): torch-changed
+endif
+
+.PHONY: help setup demo test quick check format lab bench clean torch-changed chromium
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: $(STAMP) ## create .venv and install the pinned dependencies
+
+demo: $(STAMP) ## run the quick-start notebook on a real model and real data; print where the results are
+	@$(BIN)/python example_notebooks/run.py
+
+test: $(STAMP) chromium ## every test (browser tests are skipped, with the reason, where there is no Chromium)
+	@$(PYTEST)
+
+quick: $(STAMP) ## the fast part of the tests
+	@$(PYTEST) -m "not slow and not real and not browser"
+
+check: $(STAMP) ## lint, formatting and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: $(STAMP) ## put formatting and imports in order
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+
+lab: $(STAMP) ## open JupyterLab on the examples
+	@$(BIN)/jupyter lab --notebook-dir=example_notebooks
+
+bench: $(STAMP) ## measure responsiveness and overhead
+	@status=0; \
+	for benchmark in responsiveness overhead; do $(BIN)/python benchmarks/$$benchmark.py || status=1; done; \
+	exit $$status
+
+clean: ## remove the environment, caches and built files (studies in .autoglm stay)
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis example_notebooks/executed benchmarks/results
+	find autoglm_nb kernels tests benchmarks example_notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@python=""; \
+	for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "Python 3.11 or newer is needed, but none was found as $(or $(PYTHON),python3). Install it, or run: make PYTHON=/path/to/python3.11" >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
+	    echo "Installing python3-venv with apt"; \
+	    apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-venv >/dev/null; \
+	  else \
+	    echo "The venv module of $$python is incomplete. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; \
+	  fi; \
+	fi; \
+	echo "Creating $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing $(TORCH)"
+	@$(PIP) install "$(TORCH)"
+	@echo "Installing the pinned dependencies"
+	@$(PIP) install -c constraints.txt hatchling
+	@$(PIP) install -c constraints.txt --no-build-isolation -e ".[test,dev]"
+	@echo '$(TORCH)' > $(VENV)/.torch
+	@touch $(STAMP)
+
+chromium:
+	@if command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
+	  echo "Installing Chromium with apt for the browser tests"; \
+	  { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
+	    || echo "Chromium could not be installed: the browser tests will be skipped."; \
+	else echo "No Chromium here: the browser tests will be skipped."; fi

@@ -1,0 +1,54 @@
+"""The composition root: from what a person asks for to a running study and its results.
+
+`plan` checks a request as far as that is cheap (no torch in the kernel) and
+makes a `StudySpec`, with every fault reported at once; `launch` stores it,
+starts a worker and returns a `StudyHandle`; `attach` finds a study again from
+any kernel. `AutoTuner` is the same in plain Python and `Results` what comes
+out. Magics use this room and nothing below it, so both doors lead to the same
+house. Everything here raises from the one tree in `autoglm_nb.errors`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoglm_nb.session.estimate import dry_run
+    from autoglm_nb.session.handle import StudyHandle, attach, launch, studies
+    from autoglm_nb.session.openautoglm import OpenAutoGLM
+    from autoglm_nb.session.planning import Plan, plan
+    from autoglm_nb.session.results import Results
+    from autoglm_nb.session.tuner import AutoTuner
+
+__all__ = [
+    "AutoTuner",
+    "OpenAutoGLM",
+    "Plan",
+    "Results",
+    "StudyHandle",
+    "attach",
+    "dry_run",
+    "launch",
+    "plan",
+    "studies",
+]
+
+_LAZY = {
+    "AutoTuner": "tuner",
+    "OpenAutoGLM": "openautoglm",
+    "Plan": "planning",
+    "Results": "results",
+    "StudyHandle": "handle",
+    "attach": "handle",
+    "dry_run": "estimate",
+    "launch": "handle",
+    "plan": "planning",
+    "studies": "handle",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,129 @@
+"""Scoring a slot: the task's metrics and the latency at which they were had.
+
+Rows are read in order of length, so that little is padded; the result does not
+depend on the order. Nothing random happens here, so training cannot be disturbed.
+Latency is the time of a forward pass over a batch divided by its rows, at the batch
+size stated beside it, tokenisation not included.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from autoglm_nb.errors import UsageError
+from autoglm_nb.training.loss import pass_logits, segment_losses
+from autoglm_nb.training.memory import is_out_of_memory, release_memory
+from autoglm_nb.training.metrics import accuracy, latency_percentiles, macro_f1, perplexity, stratified_rows
+from autoglm_nb.training.packed import Segment
+from autoglm_nb.training.rounds import make_round
+
+if TYPE_CHECKING:
+    from autoglm_nb.data import EncodedSplit
+    from autoglm_nb.training.engine import Engine
+    from autoglm_nb.training.slots import Slot
+
+__all__ = ["EVALUATION_BATCH", "evaluate_slot", "measure_latency"]
+
+EVALUATION_BATCH = 32
+
+
+@dataclass
+class _Tally:
+    """What a pass over the rows leaves behind."""
+
+    loss: float = 0.0
+    terms: int = 0
+    truth: list[int] | None = None
+    predicted: list[int] | None = None
+    seconds: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        self.truth, self.predicted, self.seconds = [], [], []
+
+
+def evaluate_slot(engine: Engine, slot: Slot, split: str, limit_rows: int | None) -> dict[str, Any]:
+    """Metrics of a slot on "train", "validation" or "test".
+
+    Args:
+        limit_rows: use a fixed, stratified subset of this many rows.
+
+    Returns:
+        loss, rows, latency_ms_p50, latency_ms_p95, latency_batch_size, and by task accuracy and
+        macro_f1, or perplexity and tokens (the scored ones).
+
+    Raises:
+        UsageError: the split is unknown or empty.
+    """
+    encoded = _split(engine, split)
+    classify = engine.base.task != "causal-lm"
+    rows = stratified_rows(encoded.labels if classify else None, len(encoded.lengths), limit_rows or 2**62)
+    rows = rows[np.argsort(np.asarray(encoded.lengths)[rows], kind="stable")]
+    batch_size = EVALUATION_BATCH
+    while True:
+        try:
+            tally = _read(engine, slot, encoded, rows, batch_size)
+            break
+        except Exception as error:
+            if batch_size == 1 or not is_out_of_memory(error):
+                raise
+        release_memory(engine.device)
+        batch_size //= 2
+    loss = tally.loss / max(1, tally.terms)
+    p50, p95 = latency_percentiles(tally.seconds or [0.0])
+    metrics: dict[str, Any] = {"loss": loss, "rows": len(rows)}
+    if classify:
+        truth, predicted = np.asarray(tally.truth), np.asarray(tally.predicted)
+        metrics |= {"accuracy": accuracy(truth, predicted), "macro_f1": macro_f1(truth, predicted)}
+    else:
+        metrics |= {"perplexity": perplexity(loss), "tokens": tally.terms}
+    latency = {"latency_ms_p50": p50, "latency_ms_p95": p95, "latency_batch_size": min(batch_size, len(rows))}
+    return metrics | latency
+
+
+def measure_latency(
+    engine: Engine, slot: Slot, *, split: str = "validation", batch_size: int = 1, batches: int = 50
+) -> dict[str, float]:
+    """p50 and p95 in milliseconds per sample at a batch size, over fixed rows, after a warm-up."""
+    encoded = _split(engine, split)
+    rows = stratified_rows(None, len(encoded.lengths), batch_size * batches)
+    _read(engine, slot, encoded, rows[: 3 * batch_size], batch_size)
+    p50, p95 = latency_percentiles(_read(engine, slot, encoded, rows, batch_size).seconds or [0.0])
+    return {"latency_ms_p50": p50, "latency_ms_p95": p95, "latency_batch_size": batch_size}
+
+
+def _split(engine: Engine, name: str) -> EncodedSplit:
+    if name not in ("train", "validation", "test"):
+        raise UsageError(f"`split` must be train, validation or test, but got {name!r}. Use 'validation'.")
+    encoded: EncodedSplit | None = getattr(engine.data, name)
+    if encoded is None or not len(encoded.lengths):
+        raise UsageError(f"A run is scored on rows, but the {name} split is empty. Give more data or `--{name}`.")
+    return encoded
+
+
+def _read(engine: Engine, slot: Slot, split: EncodedSplit, rows: np.ndarray[Any, Any], batch_size: int) -> _Tally:
+    tally = _Tally()
+    model, row_map = engine.model_of(slot)
+    task = engine.base.task
+    model.eval()
+    for start in range(0, len(rows), batch_size):
+        chosen = rows[start : start + batch_size]
+        segment = Segment(slot.number, 0, len(chosen))
+        one = make_round(split, chosen, [segment], engine.data.pad_id, task, engine.device)
+        began = time.perf_counter()
+        with torch.inference_mode(), engine.passing(slot, row_map, one):
+            logits, targets = pass_logits(model, one.batch, task, row_map)
+            if engine.device.type == "cuda":
+                torch.cuda.synchronize(engine.device)
+            tally.seconds.append((time.perf_counter() - began) / len(chosen))  # type: ignore[union-attr]
+            (loss,) = segment_losses(logits, targets, one.terms, [0.0])
+        tally.loss += float(loss)
+        tally.terms += one.terms[0]
+        if task != "causal-lm":
+            tally.truth += targets.tolist()  # type: ignore[operator]
+            tally.predicted += logits.argmax(dim=-1).tolist()  # type: ignore[operator]
+    return tally

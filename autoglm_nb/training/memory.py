@@ -1,0 +1,90 @@
+"""Memory of a run: recognising that it did not suffice, and measuring its peak.
+
+An allocation that fails shows as `torch.OutOfMemoryError` on a GPU, as a plain
+`RuntimeError` from torch's CPU allocator, or as `MemoryError` from Python. On a
+CPU the system more often kills the process, which the worker's successor finds out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+from pathlib import Path
+
+import torch
+
+from autoglm_nb.errors import OutOfMemoryError
+
+__all__ = ["PeakMemory", "is_out_of_memory", "release_memory"]
+
+_MESSAGES = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "defaultcpuallocator",
+    "bad alloc",
+    "bad_alloc",
+    "alloc_failed",
+)
+
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Whether an exception, or one that caused it, says that an allocation failed."""
+    seen: set[int] = set()
+    current: BaseException | None = exc
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        if isinstance(current, (MemoryError, torch.OutOfMemoryError, OutOfMemoryError)):
+            return True
+        if isinstance(current, (RuntimeError, OSError)) and any(m in str(current).lower() for m in _MESSAGES):
+            return True
+        current = current.__cause__ or current.__context__
+    return False
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what a failed or finished run held."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+class PeakMemory:
+    """Peak memory since the last `reset`, in GiB: of the device's allocator, or of the process on a CPU.
+
+    Linux keeps the peak of the resident set and lets a process reset its own. Where
+    that is refused or missing, the figure is the peak since the process began.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def reset(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            return
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+    def read_gb(self) -> float:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**30
+        try:
+            status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+            kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+            return int(kilobytes) / 2**20
+        except (OSError, StopIteration, ValueError):
+            return _peak_since_start_gb()
+
+
+def _peak_since_start_gb() -> float:
+    try:
+        import resource
+    except ImportError:  # Windows has no such module
+        import psutil
+
+        return float(psutil.Process().memory_info().rss) / 2**30
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)

@@ -1,0 +1,110 @@
+"""The rows of one optimizer step, cut into rounds that fit through the model together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from autoglm_nb.training.loss import labelled_positions, terms_per_row
+from autoglm_nb.training.packed import Segment
+
+if TYPE_CHECKING:
+    from autoglm_nb.data import EncodedData, EncodedSplit
+    from autoglm_nb.training.slots import Slot
+
+__all__ = ["Round", "Rounds", "Epochs", "make_round", "make_rounds"]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pass: the rows of one micro-batch of each slot, padded to the longest.
+
+    `terms` counts the loss terms of each segment, `tokens` the real tokens of each row;
+    `labelled` is None outside language modelling.
+    """
+
+    batch: dict[str, torch.Tensor]
+    segments: tuple[Segment, ...]
+    terms: tuple[int, ...]
+    tokens: tuple[int, ...]
+    labelled: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """All passes of one optimizer step; `terms` and `tokens` are each slot's totals over them."""
+
+    rounds: tuple[Round, ...]
+    terms: dict[int, int]
+    tokens: dict[int, int]
+
+
+class Epochs:
+    """A batch order that remembers the epoch in use."""
+
+    def __init__(self, order: Any) -> None:
+        self._order = order
+        self._epoch = -1
+        self._batches: list[np.ndarray[Any, Any]] = []
+
+    def batch(self, epoch: int, index: int) -> np.ndarray[Any, Any]:
+        if epoch != self._epoch:
+            self._batches = self._order.batches(epoch)
+            self._epoch = epoch
+        return self._batches[index]
+
+
+def make_rounds(
+    slots: Sequence[Slot], data: EncodedData, order: Callable[[Slot], Epochs], device: torch.device
+) -> Rounds:
+    """The passes of the next optimizer step of `slots`."""
+    rows = {}
+    for slot in slots:
+        epoch, index = divmod(slot.step, slot.plan.steps_per_epoch)
+        rows[slot.number] = order(slot).batch(epoch, index)
+    rounds = []
+    terms = dict.fromkeys(rows, 0)
+    tokens = dict.fromkeys(rows, 0)
+    for index in range(max(-(-len(rows[s.number]) // s.micro_batch) for s in slots)):
+        indices, segments, start = [], [], 0
+        for slot in slots:
+            first = index * slot.micro_batch
+            chosen = rows[slot.number][first : first + slot.micro_batch]
+            if len(chosen) == 0:
+                continue
+            indices.append(chosen)
+            stop = start + len(chosen)
+            segments.append(Segment(slot.number, start, stop, first, (slot.plan.seed, slot.step)))
+            start = stop
+        one = make_round(data.train, np.concatenate(indices), segments, data.pad_id, data.task, device)
+        for segment, count in zip(segments, one.terms, strict=True):
+            terms[segment.slot] += count
+            tokens[segment.slot] += sum(one.tokens[segment.start : segment.stop])
+        rounds.append(one)
+    return Rounds(tuple(rounds), terms, tokens)
+
+
+def make_round(
+    split: EncodedSplit,
+    indices: np.ndarray[Any, Any],
+    segments: Sequence[Segment],
+    pad_id: int,
+    task: str,
+    device: torch.device,
+) -> Round:
+    """One pass over rows of a split."""
+    from autoglm_nb.data import collate
+
+    batch = collate(split, indices, pad_id)
+    counts = terms_per_row(batch["labels"], task).tolist()
+    tokens = tuple(batch["attention_mask"].sum(dim=1).tolist())
+    labelled = labelled_positions(batch["labels"]) if task == "causal-lm" else None
+    if device.type != "cpu":
+        batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+        labelled = None if labelled is None else labelled.to(device, non_blocking=True)
+    terms = tuple(sum(counts[s.start : s.stop]) for s in segments)
+    return Round(batch, tuple(segments), terms, tokens, labelled)

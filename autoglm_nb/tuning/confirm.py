@@ -1,0 +1,136 @@
+"""Is the winner really better? Winner and default configuration, fresh seeds, the test split.
+
+Selection saw one seed and the validation split, so its figure is optimistic.
+Here the best trial's configuration and the default one are trained again on
+seeds that selection never used (seed+1 … seed+n), each pair on the same data
+order, and scored once on the test split. The difference is paired by seed,
+with Student's t interval and test (Dror et al. 2018, "The Hitchhiker's Guide to
+Testing Statistical Significance in NLP", recommends the paired t-test when
+scores are averaged over seeds; with three seeds the interval is honest, and wide).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from autoglm_nb import data
+from autoglm_nb.protocol import RunRole, StudyState, TrialState
+from autoglm_nb.store import RunRow
+from autoglm_nb.tuning import goal
+from autoglm_nb.tuning.context import StudyContext
+from autoglm_nb.tuning.trial_run import RunRequest, train
+from autoglm_nb.tuning.workshop import Workshop
+
+__all__ = ["Confirmation", "interval", "paired_difference"]
+
+CONFIDENCE = 0.95
+
+
+class Confirmation:
+    """Re-runs winner and default configuration; `run` may be called again to continue."""
+
+    def __init__(self, context: StudyContext, workshop: Workshop, metric: str, direction: str) -> None:
+        self.context, self.workshop = context, workshop
+        self.metric, self.direction = metric, direction
+
+    def run(self) -> None:
+        """Train what is missing and store the comparison; nothing when no trial completed."""
+        context, spec = self.context, self.context.spec
+        best = self._best()
+        if best is None:
+            context.message("warning", "No trial completed, so there is no winner to confirm.")
+            return
+        # runs of an earlier winner (the study went on since) do not count for this one
+        prefix = f"winner-{best.trial}"
+        seeds = [spec.seed + 1 + i for i in range(spec.seeds)]
+        winner = [self._score(f"{prefix}-seed-{seed}", best.config, seed) for seed in seeds]
+        baseline: list[float | None] = []
+        if spec.baseline:
+            config = self._baseline_config()
+            baseline = [self._score(f"baseline-seed-{seed}", config, seed) for seed in seeds]
+        context.store.set_final(context.study, self._summary(seeds, winner, baseline))
+
+    def _best(self) -> RunRow | None:
+        done = [
+            row
+            for row in self.context.store.runs(self.context.study, RunRole.TRIAL)
+            if row.state is TrialState.COMPLETED and row.value is not None
+        ]
+        if not done:
+            return None
+        sign = 1.0 if self.direction == "maximize" else -1.0
+        return max(done, key=lambda row: (sign * float(row.value or 0.0), -(row.trial or 0)))
+
+    def _baseline_config(self) -> dict[str, Any]:
+        model = next(iter(self.workshop.resolved))
+        return goal.baseline_config(self.context.spec, model=model, decoder=self.workshop.is_decoder(model))
+
+    def _score(self, run: str, shown: dict[str, Any], seed: int) -> float | None:
+        """The test score of one configuration with one seed; None when the run failed."""
+        row = self.context.store.run(self.context.study, run)
+        if row is None or not row.state.final:
+            model = str(shown.get("model", next(iter(self.workshop.resolved))))
+            config = goal.complete_config(
+                shown, self.workshop.task, model=model, decoder=self.workshop.is_decoder(model)
+            )
+            request = RunRequest(run, RunRole.CONFIRM, config, shown, seed=seed, split="test")
+            return train(
+                self.context,
+                self.workshop.engine(model),
+                request,
+                metric=self.metric,
+                active_state=StudyState.CONFIRMING,
+            ).value
+        return row.value
+
+    def _summary(
+        self, seeds: list[int], winner: Sequence[float | None], baseline: Sequence[float | None]
+    ) -> dict[str, Any]:
+        dataset = self.workshop.dataset
+        final: dict[str, Any] = {
+            "metric": self.metric,
+            "split": "test",
+            "rows": len(dataset.test),
+            "seeds": seeds,
+            "winner": interval([v for v in winner if v is not None]),
+            "baseline": interval([v for v in baseline if v is not None]) if baseline else None,
+            "majority": data.majority_score(dataset, self.metric),
+        }
+        pairs = [(w, b) for w, b in zip(winner, baseline, strict=False) if w is not None and b is not None]
+        if len(pairs) >= 2:
+            sign = 1.0 if self.direction == "maximize" else -1.0
+            final["difference"] = paired_difference([sign * (w - b) for w, b in pairs])
+        return final
+
+
+def interval(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and 95 % Student-t interval; the interval is the value itself for a single one."""
+    if not values:
+        return {"values": [], "mean": math.nan, "low": math.nan, "high": math.nan}
+    mean = sum(values) / len(values)
+    half = _half_width(values)
+    return {"values": list(values), "mean": mean, "low": mean - half, "high": mean + half}
+
+
+def paired_difference(differences: Sequence[float]) -> dict[str, float]:
+    """Mean, 95 % interval and two-sided p of paired differences (at least two)."""
+    from scipy import stats
+
+    mean = sum(differences) / len(differences)
+    half = _half_width(differences)
+    spread = max(differences) - min(differences)
+    p = float(stats.ttest_1samp(differences, 0.0).pvalue) if spread > 0 else (1.0 if mean == 0 else 0.0)
+    return {"mean": mean, "low": mean - half, "high": mean + half, "p": p}
+
+
+def _half_width(values: Sequence[float]) -> float:
+    from scipy import stats
+
+    n = len(values)
+    if n < 2:
+        return 0.0
+    mean = sum(values) / n
+    variance = sum((v - mean) ** 2 for v in values) / (n - 1)
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * math.sqrt(variance / n)

@@ -1,0 +1,150 @@
+"""Starting a worker: in a process of its own (default) or in a thread of this one.
+
+`start(home, study, "process")` starts `python -m autoglm_nb.tuning.worker` as
+the leader of a new session: the kernel's interrupt and restart go to the
+kernel's own process group and do not reach it. `"thread"` runs the same
+function in a daemon thread; it ends with the kernel, and another kernel can
+take the study up again from its checkpoints.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from autoglm_nb.errors import WorkerError
+from autoglm_nb.store import Store
+from autoglm_nb.tuning.context import Extras
+from autoglm_nb.tuning.control import Control
+from autoglm_nb.tuning.worker import run_worker
+
+__all__ = ["EXECUTORS", "WorkerHandle", "start"]
+
+EXECUTORS = ("process", "thread")
+KEEP_LOG_BYTES = 2 * 2**20
+
+
+class WorkerHandle(Protocol):
+    """What the starter of a worker may ask of it."""
+
+    def alive(self) -> bool: ...
+
+    def exit_code(self) -> int | None:
+        """None while alive; negative: killed by that signal."""
+
+    def detach(self) -> None:
+        """Ask the worker to leave, keeping everything resumable."""
+
+
+def start(home: Path, study: str, executor: str, extras: Extras | None = None) -> WorkerHandle:
+    """Start a worker for a stored study and return at once.
+
+    Raises:
+        WorkerError: the process could not be started, or an objective cannot be pickled.
+    """
+    if executor == "thread":
+        return _ThreadWorker(home, study, extras)
+    return _ProcessWorker(home, study, extras)
+
+
+class _ProcessWorker:
+    def __init__(self, home: Path, study: str, extras: Extras | None) -> None:
+        payload = _pickle(extras) if extras else None
+        command = [sys.executable, "-m", "autoglm_nb.tuning.worker", "--home", str(home), "--study", study]
+        folder = Store(home).study_dir(study)
+        folder.mkdir(parents=True, exist_ok=True)
+        log_path = folder / "worker.log"
+        mode = "ab" if log_path.exists() and log_path.stat().st_size < KEEP_LOG_BYTES else "wb"
+        try:
+            with log_path.open(mode) as log:
+                self._process = subprocess.Popen(
+                    command + (["--extras"] if payload is not None else []),
+                    stdin=subprocess.PIPE if payload is not None else subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    env=_environment(),
+                )
+        except OSError as error:
+            raise WorkerError(
+                f"A worker process must be startable, but the system refused: {error}. "
+                "Free memory or disk space, or use `--executor thread`."
+            ) from error
+        if payload is not None and self._process.stdin is not None:
+            threading.Thread(target=self._hand_over, args=(payload,), daemon=True).start()
+
+    def _hand_over(self, payload: bytes) -> None:
+        pipe = self._process.stdin
+        if pipe is not None:
+            try:
+                pipe.write(payload)
+                pipe.close()
+            except BrokenPipeError:
+                return
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def exit_code(self) -> int | None:
+        return self._process.poll()
+
+    def detach(self) -> None:
+        if self.alive():
+            self._process.terminate()
+
+
+class _ThreadWorker:
+    def __init__(self, home: Path, study: str, extras: Extras | None) -> None:
+        self._control = Control(Store(home), study)
+        self._thread = threading.Thread(
+            target=run_worker,
+            args=(home, study),
+            kwargs={"extras": extras, "control": self._control},
+            name=f"autoglm-worker-{study}",
+            daemon=True,
+        )
+        self._thread.start()
+        # at kernel exit: leave a checkpoint rather than be cut off in the middle of a step
+        atexit.register(self._leave)
+
+    def _leave(self) -> None:
+        self.detach()
+        self._thread.join(timeout=5)
+
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def exit_code(self) -> int | None:
+        return None if self.alive() else 0
+
+    def detach(self) -> None:
+        self._control.detach()
+
+
+def _pickle(extras: Extras) -> bytes:
+    import cloudpickle
+
+    try:
+        return bytes(cloudpickle.dumps(extras))
+    except Exception as error:
+        raise WorkerError(
+            f"A custom objective is handed to its worker by cloudpickle, but this one cannot be pickled: {error}. "
+            "Keep open files, locks and connections out of it, or use `--executor thread`."
+        ) from error
+
+
+def _environment() -> dict[str, str]:
+    """The kernel's environment, so that the worker finds the same package and caches."""
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([*paths, root] if root not in paths else paths),
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,145 @@
+"""Models and data, prepared once per worker and kept for all its runs.
+
+`Workshop` resolves the base models a study may use, loads each at most once
+(the two used last stay in memory), makes or re-reads the splits, and keeps the
+tokenised data. What was resolved is pinned in the store: a study taken up
+again refuses to go on with another model or other data than it began with.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import OrderedDict
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from autoglm_nb import settings
+from autoglm_nb.errors import StudyMismatchError
+from autoglm_nb.space import Space
+from autoglm_nb.tuning import goal
+from autoglm_nb.tuning.context import StudyContext
+
+if TYPE_CHECKING:
+    from autoglm_nb.data import Dataset
+    from autoglm_nb.models import ResolvedModel
+    from autoglm_nb.training import Engine
+
+__all__ = ["Workshop"]
+
+MODELS_IN_MEMORY = 2
+
+
+class Workshop:
+    """Everything a run is trained with. One per worker; not thread-safe.
+
+    Raises (from the constructor):
+        ModelError, DataError: what was asked for cannot be had; the sentence says why.
+        StudyMismatchError: the pinned model or data changed under a stored study.
+    """
+
+    def __init__(self, context: StudyContext) -> None:
+        from autoglm_nb import data, models
+
+        spec = context.spec
+        if spec.task is None:
+            raise ValueError("a study's task is settled by session.plan before its worker starts")
+        self._context = context
+        self.task = spec.task
+        folder = context.store.study_dir(spec.name)
+        self.resolved: dict[str, ResolvedModel] = {
+            name: models.resolve(name, trust_remote_code=spec.trust_remote_code)
+            for name in goal.model_names(Space.from_json(spec.space), spec.model)
+        }
+        self.dataset: Dataset = data.prepare(spec.data, spec.task, seed=spec.seed, folder=folder)
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._pin()
+
+    def engine(self, model: str) -> Engine:
+        """The engine of one base model: loaded and tokenised at its first use."""
+        from autoglm_nb import data, models
+        from autoglm_nb.training import Engine
+
+        if model in self._engines:
+            self._engines.move_to_end(model)
+            return self._engines[model]
+        while len(self._engines) >= MODELS_IN_MEMORY:
+            self._engines.popitem(last=False)
+        spec = self._context.spec
+        label_names = list(self.dataset.label_names)
+        base = models.load_base(
+            self.resolved[model],
+            task=self.task,
+            label_names=label_names,
+            device=self._context.device,
+            base_dropout=spec.base_dropout,
+        )
+        encoded = data.encode(
+            self.dataset, base.tokenizer, max_length=spec.max_length, cache=settings.cache_dir() / "encoded"
+        )
+        engine = Engine(
+            base,
+            encoded,
+            device=self._context.device,
+            precision=spec.precision,
+            gradient_checkpointing=spec.gradient_checkpointing,
+        )
+        self._engines[model] = engine
+        return engine
+
+    def is_decoder(self, model: str) -> bool:
+        return self.resolved[model].family == "decoder"
+
+    def _pin(self) -> None:
+        """Store what was resolved; compare with what the study began with."""
+        context = self._context
+        pinned = context.store.provenance(context.study)
+        from autoglm_nb import data
+
+        found: dict[str, Any] = {
+            "models": {name: _model_facts(resolved) for name, resolved in self.resolved.items()},
+            "data": data.describe(self.dataset),
+        }
+        for name, facts in (pinned.get("models") or {}).items():
+            now = found["models"].get(name)
+            if now and now["checksum"] != facts["checksum"]:
+                raise StudyMismatchError(
+                    f"Study {context.study!r} must go on with the model it began with, but {name!r} now has checksum "
+                    f"{now['checksum'][:12]} instead of {facts['checksum'][:12]}. Start a new study with `--fork`."
+                )
+        before = (pinned.get("data") or {}).get("checksum")
+        if before and before != found["data"]["checksum"]:
+            raise StudyMismatchError(
+                f"Study {context.study!r} must go on with the data it began with, but {context.spec.data.source!r} "
+                "has changed since. Start a new study with `--fork`."
+            )
+        context.store.set_provenance(
+            context.study, {**pinned, **found, "versions": _versions(), "machine": _machine(context.device)}
+        )
+
+
+def _model_facts(resolved: ResolvedModel) -> dict[str, Any]:
+    keys = ("name", "source", "version", "checksum", "base_id", "revision", "family")
+    return {key: getattr(resolved, key) for key in keys}
+
+
+def _versions() -> dict[str, str]:
+    packages = ("autoglm-nb", "torch", "transformers", "peft", "optuna")
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _machine(device: str) -> dict[str, Any]:
+    import torch
+
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "device": device,
+        "gpu": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,130 @@
+"""How long do the pictures of a large study take? Snapshot, list and first page, beside Optuna's own calls.
+
+The studies are filled with SQL in the shape the worker leaves: Optuna's rows
+with five reports a trial, and a run row for each. Refused, with exit status 1,
+if the picture's best value, counts or states differ from what Optuna reads
+from the same file.
+
+    python benchmarks/store.py                   # 10,000 trials
+    python benchmarks/store.py --trials 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from autoglm_nb.protocol import DataSpec, StudySpec
+from autoglm_nb.store import LiveState, Store, snapshot
+from benchmarks import machine
+
+STATES = ("COMPLETE", "COMPLETE", "COMPLETE", "PRUNED", "FAIL")
+OURS = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed"}
+REPORTS = 5
+
+
+def fill(store: Store, name: str, trials: int, *, seed: int = 0) -> None:
+    """A study of that many ended trials, as a worker would have left it."""
+    store.create_study(
+        StudySpec(name=name, model="minilm", data=DataSpec("reviews.csv", target="label"), space={}, trials=trials)
+    )
+    store.optuna_study(name, ["maximize"])
+    draw = random.Random(seed)
+    with store._write() as connection:
+        study = connection.execute("SELECT study_id FROM studies WHERE study_name = ?", (name,)).fetchone()[0]
+        first = (connection.execute("SELECT MAX(trial_id) FROM trials").fetchone()[0] or 0) + 1
+        values, reports, runs, rows = [], [], [], []
+        for number in range(trials):
+            state, value = STATES[number % len(STATES)], draw.random()
+            rows.append((first + number, number, study, state, "2026-01-01 00:00:00"))
+            reports += [(first + number, rung, value * rung / REPORTS, "FINITE") for rung in range(1, REPORTS + 1)]
+            kept = None if state == "FAIL" else value
+            if kept is not None:
+                values.append((first + number, 0, kept, "FINITE"))
+            config = f'{{"learning_rate": {draw.random()}, "method": "lora", "rank": 8}}'
+            runs.append((name, f"trial-{number:04d}", number, OURS[state], config, kept, 60.0, number, number + 60))
+        connection.executemany(
+            "INSERT INTO trials (trial_id, number, study_id, state, datetime_start) VALUES (?, ?, ?, ?, ?)", rows
+        )
+        connection.executemany(
+            "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, ?, ?, ?)", values
+        )
+        connection.executemany(
+            "INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type) "
+            "VALUES (?, ?, ?, ?)",
+            reports,
+        )
+        connection.executemany(
+            "INSERT INTO autoglm_runs (study, run, role, trial, state, config, value, seconds, started_at, ended_at, "
+            "proposed_by) VALUES (?, ?, 'trial', ?, ?, ?, ?, ?, ?, ?, 'expected improvement')",
+            runs,
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, checks, prints; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--json", type=Path, help="where to write the result")
+    options = parser.parse_args(arguments)
+    where = machine.describe()
+    with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / ".autoglm") as store:
+        fill(store, "large", options.trials)
+        result, faults = measure(store, "large")
+    for fault in faults:
+        print(f"Refused: {fault}", file=sys.stderr)
+    if faults:
+        return 1
+    print(machine.sentence(where))
+    print(f"{options.trials} trials, {REPORTS} reports each; milliseconds, best of 5 (Optuna: once, cold)")
+    for label, milliseconds in result.items():
+        print(f"  {label:<40} {milliseconds:9.1f}")
+    machine.save("store", {"machine": where, "trials": options.trials, "milliseconds": result}, options.json)
+    return 0
+
+
+def measure(store: Store, name: str) -> tuple[dict[str, float], list[str]]:
+    """Milliseconds by label, and what does not agree with Optuna's reading of the same file."""
+    import optuna
+
+    result = {
+        "snapshot, newest 500 trials": _best_of_5(lambda: snapshot(store, name, live=LiveState())),
+        "snapshot, all trials": _best_of_5(lambda: snapshot(store, name, live=LiveState(), limit=None)),
+        "list of studies": _best_of_5(store.studies),
+    }
+    picture = snapshot(store, name, live=LiveState(), limit=None)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    started = time.perf_counter()
+    study = optuna.load_study(study_name=name, storage=store.optuna_storage())
+    trials = study.get_trials(deepcopy=False)
+    result["Optuna: load_study and get_trials"] = (time.perf_counter() - started) * 1000
+    faults = []
+    if [OURS[t.state.name] for t in trials] != [t["state"] for t in picture["trials"]]:
+        faults.append("states differ from Optuna's")
+    if study.best_value != picture["headline"]["best_value"]:
+        faults.append(f"best value {picture['headline']['best_value']} differs from Optuna's {study.best_value}")
+    reports = [[[k, v] for k, v in t.intermediate_values.items()] for t in trials]
+    if reports != [t["reports"] for t in picture["trials"]]:
+        faults.append("reports differ from Optuna's")
+    return {label: round(value, 2) for label, value in result.items()}, faults
+
+
+def _best_of_5(call: Callable[[], Any]) -> float:
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return min(times) * 1000
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Environment variables and defaults: read at the time of asking, never written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoglm_nb import settings
+
+
+def test_home_is_what_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`AUTOGLM_HOME` wins over the notebook's folder, and `~` is understood."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AUTOGLM_HOME", "~/studies")
+    assert settings.home("/somewhere/else") == tmp_path.resolve() / "studies"
+
+
+def test_home_is_beside_the_notebook_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without the variable: `.autoglm` in the notebook's folder, or in the current one."""
+    monkeypatch.delenv("AUTOGLM_HOME")
+    monkeypatch.chdir(tmp_path)
+    assert settings.home(tmp_path / "notebooks") == tmp_path.resolve() / "notebooks" / ".autoglm"
+    assert settings.home() == tmp_path.resolve() / ".autoglm"
+
+
+def test_asking_for_a_folder_does_not_make_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`%autotune list` beside a notebook without studies must leave no trace."""
+    monkeypatch.setenv("AUTOGLM_HOME", str(tmp_path / "h"))
+    monkeypatch.setenv("AUTOGLM_CACHE", str(tmp_path / "c"))
+    settings.home(), settings.cache_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cache_follows_its_variable_then_xdg_then_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The order that other tools have."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("AUTOGLM_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert settings.cache_dir() == tmp_path / ".cache" / "autoglm"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert settings.cache_dir() == tmp_path / "xdg" / "autoglm"
+    monkeypatch.setenv("AUTOGLM_CACHE", str(tmp_path / "own"))
+    assert settings.cache_dir() == (tmp_path / "own").resolve()
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", False), ("0", False), ("1", True), ("yes", True)])
+def test_debug_is_off_for_empty_and_zero(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
+    """`AUTOGLM_DEBUG=0` switches off, as a shell user expects."""
+    monkeypatch.setenv("AUTOGLM_DEBUG", value)
+    assert settings.debug() is expected
+
+
+@pytest.mark.parametrize("variable", ["AUTOGLM_OFFLINE", "HF_HUB_OFFLINE"])
+def test_either_variable_forbids_the_hub(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """The hub's own variable counts as well as ours."""
+    monkeypatch.delenv("AUTOGLM_OFFLINE", raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert settings.offline() is False
+    monkeypatch.setenv(variable, "1")
+    assert settings.offline() is True
+
+
+def test_numbers_have_defaults_and_are_read_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable set after the import counts."""
+    monkeypatch.delenv("AUTOGLM_HUB_PROBE", raising=False)
+    monkeypatch.delenv("AUTOGLM_THREADS", raising=False)
+    assert (settings.hub_probe_seconds(), settings.torch_threads()) == (2.0, None)
+    monkeypatch.setenv("AUTOGLM_HUB_PROBE", "0.5")
+    monkeypatch.setenv("AUTOGLM_THREADS", "3")
+    assert (settings.hub_probe_seconds(), settings.torch_threads()) == (0.5, 3)
+
+
+def test_the_live_view_updates_at_most_twice_a_second_and_controls_are_heard_within_half() -> None:
+    """Two promises of the documentation that are only numbers here."""
+    assert settings.VIEW_SECONDS >= 0.5
+    assert settings.CONTROL_POLL_SECONDS <= 0.5

@@ -1,0 +1,133 @@
+"""Evaluation against predictions made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+
+from autoglm_nb.data import collate
+from autoglm_nb.errors import UsageError
+from autoglm_nb.training import plan_run
+from tests.training.conftest import run_losses
+
+CONFIG: dict[str, Any] = {"method": "full", "learning_rate": 1e-3, "batch_size": 8, "steps": 20}
+
+
+def test_classification_metrics_are_those_of_the_rows_one_by_one(make_engine: Callable[..., Any]) -> None:
+    """Loss, accuracy and macro F1 over the training rows, each read alone and scored by scikit-learn."""
+    engine = make_engine()
+    slot = engine.admit(plan_run("t", CONFIG, 0, engine.data))
+    run_losses(engine, slot, 3)
+    metrics = engine.evaluate(slot, "train")
+    model, split = engine._slots[slot].model, engine.data.train
+    losses, predicted = [], []
+    model.eval()
+    with torch.no_grad():
+        for i in range(len(split)):
+            out = model(**collate(split, [i], engine.data.pad_id))
+            losses.append(out.loss.item())
+            predicted.append(out.logits.argmax().item())
+    assert metrics["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    assert metrics["accuracy"] == pytest.approx(accuracy_score(split.labels, predicted))
+    assert metrics["macro_f1"] == pytest.approx(f1_score(split.labels, predicted, average="macro"))
+    assert metrics["rows"] == len(split)
+
+
+def test_perplexity_is_over_tokens_not_rows(make_engine: Callable[..., Any]) -> None:
+    """The mean over all scored tokens, from logits at every position."""
+    engine = make_engine("decoder")
+    slot = engine.admit(plan_run("t", CONFIG, 0, engine.data))
+    run_losses(engine, slot, 3)
+    metrics = engine.evaluate(slot, "train")
+    model, split = engine._slots[slot].model, engine.data.train
+    total, tokens = 0.0, 0
+    with torch.no_grad():
+        for i in range(len(split)):
+            batch = collate(split, [i], engine.data.pad_id)
+            labels = batch.pop("labels")[:, 1:]
+            logits = model.eval()(**batch).logits[:, :-1]
+            total += torch.nn.functional.cross_entropy(logits[labels != -100], labels[labels != -100], reduction="sum").item()
+            tokens += int((labels != -100).sum())
+    assert metrics["tokens"] == tokens
+    assert metrics["loss"] == pytest.approx(total / tokens, rel=1e-5)
+    assert metrics["perplexity"] == pytest.approx(np.exp(total / tokens), rel=1e-4)
+
+
+def test_the_end_token_is_scored_though_it_is_the_pad_token(make_engine: Callable[..., Any]) -> None:
+    """Padding is told by labels, not by the pad id."""
+    engine = make_engine("decoder")
+    assert engine.data.pad_id == engine.base.tokenizer.eos_token_id
+    split = engine.data.train
+    ends = [split.row_labels(i)[-1] for i in range(len(split))]
+    assert all(label == engine.data.pad_id for label in ends)
+    slot = engine.admit(plan_run("t", CONFIG, 0, engine.data))
+    expected = sum(int((split.row_labels(i)[1:] != -100).sum()) for i in range(len(split)))
+    assert engine.evaluate(slot, "train")["tokens"] == expected
+
+
+def test_padding_with_another_id_changes_no_result(make_engine: Callable[..., Any], pairs: Any) -> None:
+    """Neither losses nor metrics see what padding is filled with."""
+    outcomes = []
+    for pad_id in (2, 7):
+        engine = make_engine("decoder")
+        engine.data = replace(pairs, pad_id=pad_id)
+        slot = engine.admit(plan_run("t", {**CONFIG, "method": "lora"}, 0, engine.data))
+        outcomes.append([*run_losses(engine, slot, 4), engine.evaluate(slot)["loss"]])
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_limit_uses_the_same_stratified_rows_each_time(make_engine: Callable[..., Any]) -> None:
+    """Partial evaluations of one run at one step are identical, and of the stated size."""
+    engine = make_engine()
+    slot = engine.admit(plan_run("t", CONFIG, 0, engine.data))
+    one, two = (engine.evaluate(slot, "train", limit_rows=21) for _ in range(2))
+    assert one["rows"] == 21
+    assert {k: one[k] for k in ("loss", "accuracy", "macro_f1")} == {k: two[k] for k in ("loss", "accuracy", "macro_f1")}
+
+
+def test_latency_is_stated_with_its_batch_size(make_engine: Callable[..., Any]) -> None:
+    """p50 is not above p95, and a single-sample measurement says so."""
+    engine = make_engine()
+    slot = engine.admit(plan_run("t", CONFIG, 0, engine.data))
+    metrics = engine.evaluate(slot, "train")
+    assert 0 < metrics["latency_ms_p50"] <= metrics["latency_ms_p95"]
+    assert metrics["latency_batch_size"] == 32
+    alone = engine.latency(slot, batch_size=1, batches=10)
+    assert alone["latency_batch_size"] == 1
+    assert alone["latency_ms_p50"] > metrics["latency_ms_p50"]
+
+
+def test_evaluation_halves_its_batch_when_memory_is_short(
+    make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The metrics are those of the whole batch; the batch size that worked is stated."""
+    import autoglm_nb.training.evaluate as module
+
+    engine = make_engine()
+    slot = engine.admit(plan_run("t", CONFIG, 0, engine.data))
+    expected = engine.evaluate(slot, "train")
+    whole = module.pass_logits
+
+    def small(model: Any, batch: Any, *rest: Any) -> Any:
+        if len(batch["input_ids"]) > 8:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return whole(model, batch, *rest)
+
+    monkeypatch.setattr(module, "pass_logits", small)
+    got = engine.evaluate(slot, "train")
+    assert got["latency_batch_size"] == 8
+    assert got["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert got["accuracy"] == expected["accuracy"]
+
+
+def test_an_unknown_split_is_refused(make_engine: Callable[..., Any]) -> None:
+    engine = make_engine()
+    slot = engine.admit(plan_run("t", CONFIG, 0, engine.data))
+    with pytest.raises(UsageError, match="validation"):
+        engine.evaluate(slot, "valid")

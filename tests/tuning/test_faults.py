@@ -1,0 +1,301 @@
+"""What goes wrong in a study, one fault at a time; nothing finished is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoglm_nb.errors import DiskFullError
+from autoglm_nb.protocol import Action, RunRole, StudyState, TrialState
+from autoglm_nb.store import EventTail, RunRow
+from autoglm_nb.training import Engine
+from autoglm_nb.tuning import pulse, recovery
+from tests.tuning.conftest import Study
+
+
+def out_of_memory(times: int, seen: list[int]) -> Callable[..., Any]:
+    """An `Engine.step` that runs out of memory a number of times, noting the micro-batches it saw."""
+    real = Engine.step
+
+    def step(self: Engine) -> Any:
+        micro = next(iter(self._slots.values())).micro_batch
+        if len(seen) < times:
+            seen.append(micro)
+            raise self._translated(
+                RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: not enough memory")
+            )
+        seen.append(micro)
+        return real(self)
+
+    return step
+
+
+def test_out_of_memory_halves_the_micro_batch_and_keeps_the_batch(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two deaths: 16, then 8, then 4 rows a pass; the trial completes with the losses of a calm one."""
+    calm = make_study(name="calm", trials=1).run()
+    seen: list[int] = []
+    monkeypatch.setattr(Engine, "step", out_of_memory(2, seen))
+    shot = make_study(name="tight", trials=1).run()
+    assert seen[:3] == [16, 8, 4]
+    assert shot["trials"][0]["state"] == "completed"
+    assert shot["trials"][0]["value"] == pytest.approx(calm["trials"][0]["value"])
+    assert shot["trials"][0]["attempts"] == 3
+
+
+def test_the_third_death_from_memory_fails_the_trial_with_advice(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The study goes on with the next trial."""
+    seen: list[int] = []
+    monkeypatch.setattr(Engine, "step", out_of_memory(3, seen))
+    shot = make_study(trials=2).run()
+    assert [t["state"] for t in shot["trials"]] == ["failed", "completed"]
+    because = shot["trials"][0]["because"]
+    assert "3 times" in because and "--max-length" in because
+
+
+def run_row(**fields: Any) -> RunRow:
+    defaults: dict[str, Any] = {
+        "study": "s",
+        "run": "trial-0000",
+        "role": RunRole.TRIAL,
+        "trial": 0,
+        "state": TrialState.RUNNING,
+        "config": {},
+        "proposed_by": "",
+        "because": "",
+        "value": None,
+        "metrics": {},
+        "seed": 0,
+        "attempts": 1,
+        "deaths": 0,
+        "stalled_deaths": 0,
+        "seconds": 0.0,
+        "step": 7,
+        "total_steps": 10,
+        "micro_batch": None,
+        "started_at": 0.0,
+        "ended_at": None,
+    }
+    return RunRow(**{**defaults, **fields})
+
+
+def test_a_kill_for_memory_is_told_from_other_kills_by_the_machines_own_counter(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's out-of-memory counter rose since the last pulse, or memory was full at it."""
+    study = make_study()
+    path = pulse.pulse_path(study.store.study_dir("toy"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(recovery, "oom_kill_count", lambda: 5)
+    path.write_text(json.dumps({"oom_kills": 5, "memory_percent": 40.0}))
+    assert not recovery.was_killed_for_memory(study.store, "toy")
+    path.write_text(json.dumps({"oom_kills": 4, "memory_percent": 40.0}))
+    assert recovery.was_killed_for_memory(study.store, "toy")
+    path.write_text(json.dumps({"oom_kills": 5, "memory_percent": 99.5}))
+    assert recovery.was_killed_for_memory(study.store, "toy")
+
+
+def test_verdicts_on_interrupted_runs() -> None:
+    """Memory deaths halve and count to three; other deaths only count while there is no progress."""
+    first = recovery.judge_death(run_row(), for_memory=True, batch_size=16)
+    assert (first.micro_batch, first.deaths, first.failure) == (8, 1, "")
+    third = recovery.judge_death(run_row(deaths=2, micro_batch=4), for_memory=True, batch_size=16)
+    assert third.deaths == 3 and "3 times" in third.failure
+    other = recovery.judge_death(run_row(deaths=2, stalled_deaths=1), for_memory=False, batch_size=16)
+    assert (other.micro_batch, other.deaths, other.stalled_deaths, other.failure) == (None, 2, 2, "")
+    stuck = recovery.judge_death(run_row(stalled_deaths=4), for_memory=False, batch_size=16)
+    assert "5 times at training step 7" in stuck.failure
+
+
+def start_worker(study: Study) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "autoglm_nb.tuning.worker", "--home", str(study.home), "--study", study.name]
+    environment = {**os.environ, "AUTOGLM_THREADS": "1", "AUTOGLM_CHECKPOINT_SECONDS": "0.2"}
+    return subprocess.Popen(command, env=environment, start_new_session=True)
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+LONG = "learning_rate = choice(1e-3, 2e-3, 3e-3)\nbatch_size = 4\nepochs = 150"
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_worker_killed_for_memory_three_times_fails_its_trial(
+    make_study: Callable[..., Study], processes: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL with the machine's counter raised: half the micro-batch twice, then the sentence."""
+    study = make_study(space=LONG, trials=1)
+    path = pulse.pulse_path(study.store.study_dir("toy"))
+    micro = []
+    tail = EventTail(study.store.study_dir("toy") / "events.jsonl")
+    for _ in range(3):
+        path.unlink(missing_ok=True)
+        worker = start_worker(study)
+        processes.append(worker)
+        until(lambda: any(event.type == "step" for event in tail.poll()))
+        until(path.exists)
+        row = study.store.run("toy", "trial-0000")
+        micro.append(row.micro_batch if row else None)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        path.write_text(json.dumps({"oom_kills": -1, "memory_percent": 50.0}))  # the counter has risen since
+        study.store.update_run("toy", "trial-0000", step=0)
+    assert micro == [None, 2, 1]
+    shot = study.run()
+    assert [t["state"] for t in shot["trials"]] == ["failed"]
+    assert "3 times" in shot["trials"][0]["because"]
+
+
+@pytest.mark.slow
+def test_pause_frees_the_device_and_resume_goes_on(
+    make_study: Callable[..., Study], processes: list[subprocess.Popen[bytes]]
+) -> None:
+    """While one study stands still, another one runs on the same device; then the first goes on where it was."""
+    first = make_study(space=LONG, trials=1)
+    worker = start_worker(first)
+    processes.append(worker)
+    until(lambda: any(t["step"] > 0 for t in first.snapshot()["trials"]))
+    first.store.request("toy", Action.PAUSE)
+    until(lambda: first.store.state("toy")[0] is StudyState.PAUSED)
+    assert make_study(name="second", trials=1).run()["study"]["state"] == "finished"
+    step = first.snapshot()["trials"][0]["step"]
+    first.store.request("toy", Action.RESUME)
+    until(lambda: first.snapshot()["trials"][0]["step"] > step)
+    first.store.request("toy", Action.STOP)
+    worker.wait(timeout=30)
+    assert first.store.state("toy")[0] is StudyState.STOPPED
+
+
+@pytest.mark.slow
+def test_a_second_study_waits_for_a_busy_device(
+    make_study: Callable[..., Study], processes: list[subprocess.Popen[bytes]]
+) -> None:
+    """It shows as queued, names the study in front, and starts when that one ends."""
+    first = make_study(space=LONG, trials=1)
+    processes.append(start_worker(first))
+    until(lambda: first.store.state("toy")[0] is StudyState.RUNNING)
+    second = make_study(name="second", trials=1)
+    processes.append(start_worker(second))
+    until(lambda: "toy" in second.store.state("second")[1])
+    assert second.store.state("second")[0] is StudyState.QUEUED
+    first.store.request("toy", Action.STOP)
+    until(lambda: second.store.state("second")[0] is StudyState.FINISHED)
+
+
+@pytest.mark.slow
+def test_two_workers_of_one_study_do_not_both_run(
+    make_study: Callable[..., Study], processes: list[subprocess.Popen[bytes]]
+) -> None:
+    """Two notebooks start the same study: the second worker leaves at once."""
+    study = make_study(space=LONG, trials=1)
+    processes.append(start_worker(study))
+    until(lambda: study.store.state("toy")[0] is StudyState.RUNNING)
+    second = start_worker(study)
+    processes.append(second)
+    assert second.wait(timeout=60) == 0
+    holder = study.store.holder("toy")
+    assert holder is not None and holder.pid == processes[0].pid
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_the_study_resumable(
+    make_study: Callable[..., Study], processes: list[subprocess.Popen[bytes]]
+) -> None:
+    """A polite end writes a checkpoint; the study shows as interrupted and finishes later."""
+    study = make_study(space=LONG.replace("150", "40"), trials=1)
+    worker = start_worker(study)
+    processes.append(worker)
+    until(lambda: any(t["step"] > 3 for t in study.snapshot()["trials"]))
+    worker.terminate()
+    assert worker.wait(timeout=30) == 0
+    assert study.store.state("toy")[0] is StudyState.INTERRUPTED
+    row = study.store.run("toy", "trial-0000")
+    assert row is not None and row.step > 0
+    assert study.run()["trials"][0]["state"] == "completed"
+
+
+def test_a_half_written_checkpoint_is_passed_over(make_study: Callable[..., Study]) -> None:
+    """Garbage where the newest checkpoint should be: the trial still completes, with its own number."""
+    study = make_study(trials=1)
+    folder = study.store.run_dir("toy", "trial-0000") / "checkpoints" / "step-000005"
+    folder.mkdir(parents=True)
+    (folder / "tensors.safetensors").write_bytes(b"\x00\x01")
+    (folder / "state.json").write_text("{")
+    shot = study.run()
+    assert [t["state"] for t in shot["trials"]] == ["completed"]
+
+
+def test_a_full_disk_pauses_the_study_and_keeps_what_is_finished(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second trial's checkpoint does not fit: paused with a sentence, and later all is there."""
+    study = make_study(trials=2)
+    real = Engine.save_checkpoint
+
+    def save(self: Engine, slot: int, folder: Path) -> Path:
+        if "trial-0001" in str(folder):
+            raise DiskFullError("There is no room left on the disk. Free some space.")
+        return real(self, slot, folder)
+
+    monkeypatch.setattr(Engine, "save_checkpoint", save)
+    shot = study.run()
+    assert shot["study"]["state"] == "paused" and "no room left" in shot["study"]["reason"]
+    assert shot["trials"][0]["state"] == "completed"
+    monkeypatch.undo()
+    again = study.run()
+    assert again["study"]["state"] == "finished"
+    assert again["trials"][0]["value"] == shot["trials"][0]["value"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root")
+@pytest.mark.slow
+def test_a_really_full_disk(make_study: Callable[..., Study], tmp_path: Path) -> None:
+    """A file system of 3 MB that fills up in mid-study: paused, and finished once there is room."""
+    home = tmp_path / "home"
+    home.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(home)], check=False).returncode:
+        pytest.skip("this machine does not let root mount a file system")
+    try:
+        study = make_study(trials=2)
+        ballast = home / "ballast"
+        with ballast.open("wb") as file, pytest.raises(OSError, match="space"):
+            while True:
+                file.write(b"\0" * 4096)
+                file.flush()
+        ballast.open("r+b").truncate(max(0, ballast.stat().st_size - 300_000))
+        worker = start_worker(study)
+        worker.wait(timeout=120)
+        state, reason = study.store.state("toy")
+        assert state in (StudyState.PAUSED, StudyState.INTERRUPTED, StudyState.QUEUED), (state, reason)
+        ballast.unlink()
+        again = study.run()
+        assert again["study"]["state"] == "finished", again["study"]["reason"]
+        assert [t["state"] for t in again["trials"]] == ["completed", "completed"]
+    finally:
+        subprocess.run(["umount", "-l", str(home)], check=False)
