@@ -136,14 +136,16 @@ class Kernel:
                 return
             self.messages[message["msg_type"]] += 1
             if message["msg_type"] == "error":
-                raise Refused("\n".join(message["content"]["traceback"]))
+                raise Refused(f"a cell failed: {message['content']['ename']}: {message['content']['evalue']}")
 
 
 @contextmanager
 def kernel(home: Path) -> Iterator[Kernel]:
     """Start a kernel with the extension loaded; shut it down afterwards."""
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(env={**os.environ, "AUTOGLM_HOME": str(home)}, cwd=str(home.parent))
+    manager.start_kernel(
+        extra_arguments=["--log-level=40"], env={**os.environ, "AUTOGLM_HOME": str(home)}, cwd=str(home.parent)
+    )
     client = manager.client()
     client.start_channels()
     try:
@@ -296,7 +298,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     rows.append(step().result())
                 except Refused as refusal:
                     refusals.append(str(refusal))
-    print(f"`1+1` through jupyter_client: {options.model} on {options.data}")
+    what = "a toy model" if options.tiny else f"{options.model} on {options.data}"
+    print(f"`1+1` through jupyter_client: {what}")
     print(machine.sentence(about))
     print(table(rows))
     for refusal in refusals:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 import threading
 import time
@@ -37,6 +38,7 @@ HERE = Path(__file__).resolve().parent
 POLL_SECONDS = 0.5
 STOP_SECONDS = 30.0
 CELL_SECONDS = 1800
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +84,7 @@ def run(source: Path, out: Path) -> int:
 
     if status == 0 and execution.error is not None:
         status = 1
-        print(f"\n{source.name} failed:\n{execution.error}", file=sys.stderr)
+        print(f"\n{source.name} failed:\n{_COLOURS.sub('', str(execution.error))}", file=sys.stderr)
     progress.close()
     print(f"\nExecuted notebook  {_shown(target)}")
     reports = sorted(out.glob("*.html"))

@@ -22,6 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty `.autoglm` for this test, also the one that `settings.home()` gives."""
     folder = tmp_path / ".autoglm"
     monkeypatch.setenv("AUTOGLM_HOME", str(folder))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter-runtime"))
     yield folder
 
 

@@ -21,7 +21,10 @@ __all__ = ["store_object"]
 
 
 def store_object(obj: Any, folder: Path, name: str) -> dict[str, str]:
-    """Write `obj` to `folder/<name>.parquet` and return fields for a `DataSpec`.
+    """Write `obj` to `folder/<name>-<checksum>.parquet` and return fields for a `DataSpec`.
+
+    The checksum in the name keeps one study's rows apart from those of a later
+    table of the same name; equal rows are written once.
 
     Args:
         obj: the table.
@@ -48,8 +51,9 @@ def store_object(obj: Any, folder: Path, name: str) -> dict[str, str]:
         sizes = ", ".join(f"{key}: {len(values)}" for key, values in columns.items())
         raise DataError(f"All columns must have the same length, but got {sizes}. Make them equal.")
     checksum = _checksum(columns)
-    path = Path(folder) / f"{name}.parquet"
-    _write(columns, path, checksum)
+    path = Path(folder) / f"{name}-{checksum[:12]}.parquet"
+    if not path.exists():
+        _write(columns, path, checksum)
     return {"path": str(path.resolve()), "checksum": checksum}
 
 

@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["WHAT", "Explanation", "Section", "Sentence", "Table", "explain", "report"]
 
 _HOMES = {
-    "Explanation": "document", "Section": "document", "Sentence": "document", "Table": "document",
-    "WHAT": "study", "explain": "study", "report": "page",
-}  # fmt: skip
+    "Explanation": "document",
+    "Section": "document",
+    "Sentence": "document",
+    "Table": "document",
+    "WHAT": "study",
+    "explain": "study",
+    "report": "page",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -157,12 +157,13 @@ def _section_json(section: Section) -> dict[str, Any]:
         "key": section.key,
         "title": section.title,
         "sentences": [{"text": s.text, "evidence": s.evidence} for s in section.sentences],
-        "tables": [{"caption": t.caption, "heads": list(t.heads), "rows": [list(r) for r in t.rows]}
-                   for t in section.tables],
+        "tables": [
+            {"caption": t.caption, "heads": list(t.heads), "rows": [list(r) for r in t.rows]} for t in section.tables
+        ],
         "figures": [{"name": p.name, "alt": p.alt, "caption": p.caption} for p in section.pictures],
         "code": section.code,
         "facts": _plain(section.facts),
-    }  # fmt: skip
+    }
 
 
 def _plain(value: Any) -> Any:

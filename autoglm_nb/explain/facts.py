@@ -160,7 +160,10 @@ def load(home: Path | str, study: str) -> Facts:
         raise StudyNotFoundError(f"No study is named {words.clean(study, 80)!r}. {words.clean(remedy, 400)}")
     shot = snapshot(store, study, limit=None)
     winner = shot["headline"]["best_trial"]
-    return Facts(scrub(dict(shot)), tuple(_curves(store, study, winner)), tuple(directions_of(store.spec(study))))
+    known = [str(p) for p in (folder.resolve().parent, Path.home(), Path.cwd()) if len(p.parts) > 1]
+    return Facts(
+        scrub(dict(shot), known), tuple(_curves(store, study, winner)), tuple(directions_of(store.spec(study)))
+    )
 
 
 def _curves(store: Any, study: str, winner: int | None) -> list[Curve]:

@@ -11,7 +11,7 @@ import base64
 from html import escape
 
 from autoglm_nb.explain.document import Explanation, Section, Sentence, Table
-from autoglm_nb.explain.figures.style import Picture, png
+from autoglm_nb.explain.figures.style import Picture
 from autoglm_nb.record import words
 
 __all__ = ["body", "fragment"]
@@ -52,7 +52,7 @@ def _sentence(sentence: Sentence) -> str:
 
 
 def _picture(picture: Picture) -> str:
-    data = base64.b64encode(png(picture)).decode()
+    data = base64.b64encode(picture.png).decode()
     return (
         f'<p><img src="data:image/png;base64,{data}" alt="{_e(picture.alt, 1000)}" width="{_WIDTH}"><br>'
         f"<small>{_e(picture.caption, 500)}</small></p>"

@@ -50,9 +50,7 @@ pre { padding: .8rem; border: 1px solid var(--line); border-radius: 4px; white-s
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def report(
-    home: str | os.PathLike[str], study: str, path: str | os.PathLike[str], what: Sequence[str] = PAGE
-) -> Path:
+def report(home: str | os.PathLike[str], study: str, path: str | os.PathLike[str], what: Sequence[str] = PAGE) -> Path:
     """Explain a study into one file: JSON where the path ends in `.json`, else an HTML page.
 
     Args:
@@ -68,19 +66,13 @@ def report(
         UsageError: unknown part, or a folder that does not exist.
         StudyNotFoundError: no such study.
     """
-    return write_report(explain(home, study, what), path)
+    target = _checked(path)
+    return write_report(explain(home, study, what), target)
 
 
 def write_report(explanation: Explanation, path: str | os.PathLike[str]) -> Path:
     """Write an explanation that is at hand; the same rules as `report`."""
-    target = Path(path).expanduser()
-    if not target.parent.is_dir() or target.is_dir():
-        raise UsageError(
-            f"A report needs a file in a folder that exists, but got {words.clean(target.name, 80)!r} in a folder that "
-            "does not. Create the folder first or give another path."
-            if not target.is_dir()
-            else f"A report needs a file name, but {words.clean(target.name, 80)!r} is a folder. Add a file name."
-        )
+    target = _checked(path)
     if target.suffix.lower() == ".json":
         text = json.dumps(explanation.json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     else:
@@ -106,3 +98,21 @@ def page(explanation: Explanation) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>\n{body(explanation)}\n</body>\n</html>\n"
     )
+
+
+def _checked(path: str | os.PathLike[str]) -> Path:
+    """The target, before any work is done for it.
+
+    Raises:
+        UsageError: its folder does not exist, or it is a folder itself.
+    """
+    target = Path(path).expanduser()
+    name = words.clean(target.name, 80)
+    if target.is_dir():
+        raise UsageError(f"A report needs a file name, but {name!r} is a folder. Add a file name.")
+    if not target.parent.is_dir():
+        raise UsageError(
+            f"A report needs a folder that exists, but the folder given for {name!r} does not. Create the folder first "
+            "or give another path."
+        )
+    return target

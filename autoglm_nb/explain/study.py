@@ -99,9 +99,13 @@ def _checked(what: Sequence[str]) -> tuple[str, ...]:
     given = tuple(dict.fromkeys(p.strip() for p in ([what] if isinstance(what, str) else what) if p.strip()))
     if len(given) == 1 and "," in given[0]:
         return _checked(given[0].split(","))
-    faults = [_LATER[part] if part in _LATER else
-              f"--what takes {', '.join(WHAT)}, but got {part[:60]!r}. {did_you_mean(part, WHAT)}"
-              for part in given if part not in WHAT]  # fmt: skip
+    faults = [
+        _LATER[part]
+        if part in _LATER
+        else f"--what takes {', '.join(WHAT)}, but got {part[:60]!r}. {did_you_mean(part, WHAT)}"
+        for part in given
+        if part not in WHAT
+    ]
     if faults:
         raise UsageError(faults[0], faults)
     if not given:

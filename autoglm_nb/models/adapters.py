@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -177,7 +178,9 @@ def load_adapter(folder: Path, base: LoadedBase) -> nn.Module:
         from peft import PeftModel
 
         own: Any = share_frozen(base.model)
-        model = PeftModel.from_pretrained(own, str(folder))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between PEFT and transformers, not for the caller
+            model = PeftModel.from_pretrained(own, str(folder))
         if config.method not in LORA_METHODS:
             from autoglm_nb.models.prompts import align_outputs
 

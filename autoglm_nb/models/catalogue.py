@@ -12,7 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["CATALOGUE", "HUB_ALIASES", "CatalogueEntry", "PackageSource", "canonical_name"]
+__all__ = ["CATALOGUE", "HUB_ALIASES", "POOLING_FILE", "CatalogueEntry", "PackageSource", "canonical_name"]
+
+
+POOLING_FILE = "1_Pooling/config.json"
+"""Where a sentence encoder's folder says how token vectors become one vector."""
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ def method_config(
             'method = "head" needs a classification head, but the task is causal-lm. '
             'Choose "lora", or "top-k" to train the last layers.'
         )
-    model = base if hasattr(base, "named_children") else getattr(base, "model", None)
+    model: Any = base if hasattr(base, "named_children") else getattr(base, "model", None)
     if model is None:
         return made
     if made.method not in PEFT_METHODS:

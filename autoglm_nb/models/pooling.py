@@ -4,7 +4,8 @@ A sentence encoder such as MiniLM puts a text's meaning into the mean of its
 token vectors; the pooler in its checkpoint was never trained. transformers'
 classification class reads the first token through that pooler all the same. Methods
 with a format of our own (head, adapter, top-k, full) read the mean instead: a
-frozen MiniLM with a trained head gains more than ten points of accuracy by it.
+frozen MiniLM with a trained head went from 65 to 77 % on movie reviews by it (2,000
+rows, one epoch, one seed; LoRA, which can teach the first token, gained two points).
 PEFT's methods keep the standard class, so that plain PEFT reads what they save.
 """
 
@@ -16,6 +17,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from autoglm_nb.models.catalogue import POOLING_FILE
 
 __all__ = ["POOLINGS", "MeanPooler", "own_pooling", "pool_by_mean"]
 
@@ -46,7 +49,7 @@ def own_pooling(folder: Path, model: Any) -> str:
     if getattr(encoder, "pooler", None) is None:
         return "first"
     try:
-        settings = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+        settings = json.loads((folder / POOLING_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return "first"
     return "mean" if settings.get("pooling_mode_mean_tokens") else "first"

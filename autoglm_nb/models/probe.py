@@ -13,10 +13,11 @@ import os
 import threading
 import urllib.error
 import urllib.request
+from typing import Any
 
 from autoglm_nb import settings
 
-__all__ = ["endpoint", "forget", "go_offline", "hub_reachable"]
+__all__ = ["endpoint", "forget", "go_offline", "hub_reachable", "open_url"]
 
 _lock = threading.Lock()
 _known: bool | None = None
@@ -30,6 +31,11 @@ def endpoint() -> str:
     from huggingface_hub import constants
 
     return str(constants.ENDPOINT).rstrip("/")
+
+
+def open_url(request: urllib.request.Request, seconds: float) -> Any:
+    """Open a request with the proxies that the environment names now (`urlopen` keeps those of its first call)."""
+    return urllib.request.build_opener().open(request, timeout=seconds)
 
 
 def hub_reachable() -> bool:
@@ -74,7 +80,7 @@ def _probe(seconds: float) -> bool:
     def ask() -> None:
         request = urllib.request.Request(endpoint(), method="HEAD", headers={"User-Agent": "autoglm_nb"})
         try:
-            with urllib.request.urlopen(request, timeout=seconds):
+            with open_url(request, seconds):
                 answer.append(True)
         except urllib.error.HTTPError as error:
             answer.append(error.code < 500 and error.code != 407)

@@ -26,8 +26,8 @@ __all__ = ["ModelReport", "catalogue_folder", "check", "find_local", "report_of"
 
 DECODER_TYPES = frozenset((
     "bloom", "codegen", "cohere", "falcon", "gemma", "gemma2", "gemma3", "gemma3_text", "glm", "glm4", "gpt2",
-    "gpt_neo", "gpt_neox", "gptj", "granite", "llama", "mistral", "mixtral", "olmo", "olmo2", "opt", "phi", "phi3", "qwen2",
-    "qwen2_moe", "qwen3", "qwen3_moe", "smollm3", "stablelm", "starcoder2",
+    "gpt_neo", "gpt_neox", "gptj", "granite", "llama", "mistral", "mixtral", "olmo", "olmo2", "opt", "phi", "phi3",
+    "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3", "stablelm", "starcoder2",
 ))
 
 
@@ -228,7 +228,7 @@ def _hub_config(name: str, hub_id: str) -> dict[str, Any]:
         headers["Authorization"] = f"Bearer {token}"
     request = urllib.request.Request(f"{probe.endpoint()}/{hub_id}/resolve/main/config.json", headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=settings.hub_probe_seconds()) as response:
+        with probe.open_url(request, settings.hub_probe_seconds()) as response:
             config = json.load(response)
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):

@@ -15,13 +15,13 @@ from typing import Any
 from autoglm_nb import settings
 from autoglm_nb.errors import ModelError
 from autoglm_nb.models import checksum, probe
-from autoglm_nb.models.catalogue import CATALOGUE, CatalogueEntry, canonical_name
+from autoglm_nb.models.catalogue import CATALOGUE, POOLING_FILE, CatalogueEntry, canonical_name
 from autoglm_nb.models.report import ModelReport, catalogue_folder, check, find_local, report_of, require_safetensors
 
 __all__ = ["ResolvedModel", "resolve", "resolve_base"]
 
 HUB, PACKAGE_INDEX, LOCAL = "hub", "package-index", "local"
-HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja"]
+HUB_ENDINGS = (".safetensors", ".json", ".txt", ".model", ".jinja")
 
 
 @dataclass(frozen=True)
@@ -152,15 +152,16 @@ def _from_hub(hub_id: str, revision: str | None, trust_remote_code: bool) -> Pat
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        names = HfApi().list_repo_files(hub_id, revision=revision)
-        if not any(name.endswith(".safetensors") and "/" not in name for name in names):
+        names = [n for n in HfApi().list_repo_files(hub_id, revision=revision) if "/" not in n or n == POOLING_FILE]
+        if not any(name.endswith(".safetensors") for name in names):
             raise ModelError(
                 f"Model weights must be safetensors, but {hub_id!r} has none. Choose a model that has them, or "
                 "convert it "
                 "where you trust it with save_pretrained and give that folder."
             )
-        patterns = HUB_FILES + (["*.py"] if trust_remote_code else [])
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"]))
+        endings = HUB_ENDINGS + ((".py",) if trust_remote_code else ())
+        wanted = [name for name in names if name.endswith(endings)]
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         reason = f"HTTP {status}" if status else type(error).__name__

@@ -57,14 +57,14 @@ class TunedModel:
         resolved = resolve(str(base)) if base is not None else resolve_base(card.base)
         if any(getattr(resolved, key) != card.base[key] for key in ("family", "hidden_size", "num_layers")):
             raise ModelError(
-                f"The base must be {card.base['base_id']} ({card.base['num_layers']} layers, "
-                f"{card.base['hidden_size']} "
-                f"wide), but {resolved.name!r} has {resolved.num_layers} layers, {resolved.hidden_size} wide."
+                f"The base must be {card.base['base_id']} ({_shape(card.base)}), but {resolved.name!r} is "
+                f"{_shape(resolved.provenance())}. Give the folder of that base."
             )
         if resolved.checksum != card.base["checksum"]:
             warnings.warn(
-                f"The base given has other weights (SHA-256 {resolved.checksum[:12]}) than the one this adapter was trained "
-                f"on ({card.base['checksum'][:12]}): its stored metrics do not hold.", stacklevel=2,
+                f"The base given has other weights (SHA-256 {resolved.checksum[:12]}) than the one this adapter was "
+                f"trained on ({card.base['checksum'][:12]}): its stored metrics do not hold.",
+                stacklevel=2,
             )
         loaded = load_base(resolved, task=card.task, label_names=card.label_names or None, device=device)
         return cls(load_adapter(folder, loaded).to(device), _saved_tokenizer(folder), card, device)
@@ -119,7 +119,8 @@ class TunedModel:
         answers = []
         for ids in self._encode([str(p) for p in prompts]):  # one by one: no padding before the text
             batch = torch.tensor([ids], device=self.device)
-            with torch.inference_mode():
+            with torch.inference_mode(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # PEFT says that prompts ignore position ids
                 made = self.model.generate(  # type: ignore[operator]
                     input_ids=batch, attention_mask=torch.ones_like(batch), max_new_tokens=max_new_tokens, **settings
                 )[0]
@@ -182,6 +183,11 @@ class TunedModel:
                 ids[line, : len(encoded[i])] = torch.tensor(encoded[i], dtype=torch.long)
                 mask[line, : len(encoded[i])] = 1
             yield rows, {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
+
+
+def _shape(base: dict[str, Any]) -> str:
+    article = "an" if base["family"] == "encoder" else "a"
+    return f"{article} {base['family']} of {base['num_layers']} layers, {base['hidden_size']} wide"
 
 
 def _saved_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

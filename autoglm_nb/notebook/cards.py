@@ -1,10 +1,11 @@
 """A study below a cell: the record first and always, the live view second while it lasts.
 
 One `Card` per cell subscribes to the study's handle and hands every snapshot to
-both. The record is sent again only when something in it changed. The live view
-is emptied when the study ends, so that a reopened notebook shows no dead
-widget; at kernel exit whatever is left is emptied too. Callbacks come from
-background threads: they send display updates and comm messages and never print.
+both. The record is sent again only when something in it changed, and is folded
+to its first line while the live view stands below it. The live view is emptied
+when the study ends, so that a reopened notebook shows no dead widget; at kernel
+exit whatever is left is emptied too. Callbacks come from background threads:
+they send display updates and comm messages and never print.
 """
 
 from __future__ import annotations
@@ -48,13 +49,16 @@ class Card:
         self._guard = threading.RLock()
         self._closed = False
         self._unfollow: Callable[[], None] | None = None
+        self._later: threading.Timer | None = None
         snapshot = handle.snapshot()
-        self._bundle = record.bundle(snapshot)
+        self._live = live and not _over(snapshot)
+        self._bundle = record.bundle(snapshot, fold=self._live)
+        self._last: Mapping[str, Any] = snapshot
         self._facts = _facts(snapshot)
         self._shown_at = time.monotonic()
         self._record: DisplayHandle = display(self._bundle, raw=True, display_id=True)
         self._view: Any = None
-        if live and not _over(snapshot):
+        if self._live:
             from autoglm_nb.notebook.live import LiveView
 
             self._view = LiveView(handle, snapshot)
@@ -74,6 +78,7 @@ class Card:
         with self._guard:
             if self._closed:
                 return
+            self._last = snapshot
             over = _over(snapshot)
             self._update_record(snapshot, force=over)
             if self._view is not None:
@@ -89,18 +94,32 @@ class Card:
             self._closed = True
             view, self._view = self._view, None
             unfollow, self._unfollow = self._unfollow, None
+            if self._later is not None:
+                self._later.cancel()
         if unfollow is not None:
             unfollow()
         if view is not None:
             view.close()
+            self._record.update(record.bundle(self._last), raw=True)
+
+    def _catch_up(self) -> None:
+        with self._guard:
+            self._later = None
+            if not self._closed:
+                self._update_record(self._last, force=True)
 
     def _update_record(self, snapshot: Mapping[str, Any], *, force: bool) -> None:
         facts, now = _facts(snapshot), time.monotonic()
         if facts == self._facts and not force:
             return
-        if not force and now - self._shown_at < RECORD_SECONDS:
-            return  # the next snapshot will bring it
-        bundle = record.bundle(snapshot)
+        early = self._shown_at + RECORD_SECONDS - now
+        if early > 0 and not force:
+            if self._later is None:  # there may be no further snapshot to bring it
+                self._later = threading.Timer(early, self._catch_up)
+                self._later.daemon = True
+                self._later.start()
+            return
+        bundle = record.bundle(snapshot, fold=self._live and not _over(snapshot))
         self._facts, self._shown_at = facts, now
         if bundle != self._bundle:
             self._bundle = bundle

@@ -59,18 +59,20 @@ def row(story: Story, trial: Mapping[str, Any]) -> str:
     return (
         '<div style="display:flex;gap:10px;align-items:center">'
         f'<b style="{cell};min-width:2.6em">{_e(name)}</b>'
-        f'<span style="{_LINE};flex:1 1 12em" title="{_e(label)}">{_e(label)}</span>'
+        f'<span style="{_LINE};flex:3 1 15em" title="{_e(label)}">{_e(label)}</span>'
         f'<progress max="1" value="{progress:.3f}" aria-label="{_e(f"progress of trial {name}")}" '
-        'style="flex:0 1 130px;min-width:50px"></progress>'
+        'style="flex:0 1 90px;min-width:40px"></progress>'
         f'<span style="{cell};min-width:3.2em;text-align:right">{words.share(progress)}</span>'
         f'<span style="{cell};min-width:5.4em;text-align:right">{_e(_so_far(story, trial))}</span>'
-        f'<span style="{_LINE};{_QUIET};flex:1 1 10em" title="{_e(proposed)}">{_e(proposed)}</span></div>'
+        f'<span style="{_LINE};{_QUIET};flex:2 1 8em" title="{_e(proposed)}">{_e(proposed)}</span></div>'
     )
 
 
 def trials(story: Story) -> str:
     """The table of the record."""
-    return trials_table(story) if story.ranked else f'<p style="{_QUIET}">No trial has ended yet.</p>'
+    if not story.ranked:
+        return f'<p style="{_QUIET}">No trial has ended yet.</p>'
+    return f'<div style="line-height:1.35">{trials_table(story)}</div>'
 
 
 def space(story: Story) -> str:
@@ -157,7 +159,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "<tr>" + "".join(f'<td style="{_CELL};white-space:pre-wrap">{_e(c, lines=True)}</td>' for c in r) + "</tr>"
         for r in rows
     )
-    return f'<table style="border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    looks = "border-collapse:collapse;line-height:1.35"
+    return f'<table style="{looks}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _e(text: object, *, lines: bool = False) -> str:

@@ -70,23 +70,23 @@ class LiveView:
             self._set(self._tabs["Notes"], fragments.notes(story))
             self._update_rows(story)
             self._update_buttons()
+            titles = (*list(self._tabs)[:-1], f"Notes {len(story.notes)}" if story.notes else "Notes")
+            if tuple(self._tab.titles) != titles:
+                self._tab.titles = titles
 
     def close(self) -> None:
         """Empty the view, in the page and in the saved notebook.
 
-        The root widget itself stays registered, empty: a page that was reloaded
-        in between still refers to it and would show an error without it.
+        A page that was reloaded in between no longer gets the display update;
+        there, closing the widget makes the front end hide its view.
         """
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            children = _descendants(self._root)
-            self._root.children = ()
-            self._root.layout.display = "none"
             if self._display is not None:
                 self._display.update({"text/plain": ""}, raw=True)
-            for widget in children:
+            for widget in [self._root, *_descendants(self._root)]:
                 widget.close()
 
     # -- building -------------------------------------------------------------------------------------------
@@ -100,6 +100,8 @@ class LiveView:
         )
         self._pause.on_click(lambda _: self._pause_or_resume())
         self._stop.on_click(lambda _: self._request("Stopping", self._handle.stop))
+        for button in (self._pause, self._stop):
+            _answer_beside_cells(button)
         self._answer = box.HTML(layout=layout(height="58px", overflow="hidden"))
         self._curve = box.HTML(layout=layout(height="262px", overflow="hidden"))
         self._note = box.HTML(layout=layout(height="26px", overflow="hidden"))
@@ -113,13 +115,13 @@ class LiveView:
         self._tabs = {
             name: box.HTML(layout=layout(**scroll)) for name in ("Trials", "Search space", "Resources", "Notes")
         }
-        tabs = box.Tab(children=list(self._tabs.values()), titles=list(self._tabs), layout=layout(margin="6px 0 0 0"))
+        self._tab = box.Tab(children=list(self._tabs.values()), titles=list(self._tabs), layout=layout(margin="6px 0 0"))
         self._foot = box.HTML(layout=layout(height="26px", overflow="hidden"))
         head = box.HBox([self._title, self._pause, self._stop], layout=layout(align_items="center"))
         self._root = box.VBox(
-            [head, self._answer, self._curve, self._rows_title, self._rows_box, self._note, tabs, self._foot],
+            [head, self._answer, self._curve, self._rows_title, self._rows_box, self._note, self._tab, self._foot],
             layout=layout(
-                max_width="800px", padding="10px 14px", border="1px solid rgba(128,128,128,.35)", overflow="hidden"
+                max_width="780px", padding="10px 14px", border="1px solid rgba(128,128,128,.35)", overflow="hidden"
             ),
         )
 
@@ -137,6 +139,7 @@ class LiveView:
             ),
         )  # fmt: skip
         stop.on_click(lambda _: self._stop_row(holder))
+        _answer_beside_cells(stop)
         return holder, text, stop
 
     # -- drawing --------------------------------------------------------------------------------------------
@@ -224,6 +227,18 @@ class LiveView:
                     text = {"messages": [{"level": "error", "text": str(error)}]}
                     self._set(self._note, fragments.messages(text))
                     self._update_buttons()
+
+
+def _answer_beside_cells(button: Any) -> None:
+    """Let clicks be handled on the front end's subshell even while a cell runs.
+
+    ipykernel 7.4 hands what a widget sends to the shell that wrote to the
+    widget last: here the main one, which is busy in `%autotune wait`. That
+    serves widgets that wait for a reply, which a button never does.
+    """
+    comm = getattr(button, "comm", None)
+    if hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda data, default: default
 
 
 def _descendants(root: Any) -> list[Any]:

@@ -72,7 +72,8 @@ class AutoglmMagics(Magics):
         plan: Any = None
         wrong: UsageError | None = None
         try:
-            plan = session.plan(space=cell if cell.strip() else None, names=self.commands.shell.user_ns, cell=source, **asked)
+            names = self.commands.shell.user_ns
+            plan = session.plan(space=cell if cell.strip() else None, names=names, cell=source, **asked)
         except UsageError as error:
             wrong = error
         fault = failures.merged(faults, wrong)

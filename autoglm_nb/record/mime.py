@@ -15,14 +15,17 @@ from typing import Any
 
 from autoglm_nb.protocol import STUDY_MIME
 from autoglm_nb.record import words
-from autoglm_nb.record.page import html
+from autoglm_nb.record.page import folded, html
 from autoglm_nb.record.plain import text
 from autoglm_nb.record.story import Story
 
 __all__ = ["MAX_BYTES", "bundle", "trimmed"]
 
 MAX_BYTES = 60_000
-_TRIAL_LIMITS = (200, 100, 50, 20, 5, 0)
+_LIMITS = ((200, 1000), (100, 600), (50, 300), (20, 200), (5, 100), (0, 60))
+"""Trials and characters of a note, tried in turn until the dictionary is small enough."""
+
+_NOTES = 50
 _TRIAL_KEYS = (
     "number", "state", "value", "values", "config", "proposed_by", "because", "reports", "seconds", "attempts",
     "metrics", "starred",
@@ -30,10 +33,16 @@ _TRIAL_KEYS = (
 _REPORTS = 40
 
 
-def bundle(snapshot: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of a snapshot, ready for `display(..., raw=True)`."""
+def bundle(snapshot: Mapping[str, Any], *, fold: bool = False) -> dict[str, Any]:
+    """The record of a snapshot, ready for `display(..., raw=True)`.
+
+    Args:
+        snapshot: a `protocol.Snapshot`.
+        fold: one line that opens into the card, while a live view stands below it.
+    """
     story = Story(snapshot)
-    return {STUDY_MIME: trimmed(snapshot), "text/html": html(story), "text/plain": text(story)}
+    page = folded(story) if fold else html(story)
+    return {STUDY_MIME: trimmed(snapshot), "text/html": page, "text/plain": text(story)}
 
 
 def trimmed(snapshot: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,15 +51,16 @@ def trimmed(snapshot: Mapping[str, Any]) -> dict[str, Any]:
     small: dict[str, Any] = {key: value for key, value in snapshot.items() if key not in ("readings", "messages")}
     small["readings"], small["messages"] = [], []
     small["headline"] = {**(snapshot.get("headline") or {}), "seconds_left": None}
-    small["notes"] = [
-        {**note, "text": words.clean(note.get("text") or "", 1000, lines=True)} for note in story.notes[:50]
-    ]
     small["study"] = {
         **(snapshot.get("study") or {}),
         "cell": words.clean(story.study.get("cell") or "", 4000, lines=True),
     }
     ranked = story.ranked
-    for limit in _TRIAL_LIMITS:
+    for limit, characters in _LIMITS:
+        small["notes"] = [
+            {**note, "text": words.clean(note.get("text") or "", characters, lines=True)}
+            for note in story.notes[:_NOTES]
+        ]
         kept = sorted(ranked[:limit], key=lambda t: int(t.get("number", 0)))
         small["trials"] = [_trial(t) for t in kept]
         plain: dict[str, Any] = _plain(small)

@@ -18,7 +18,7 @@ from autoglm_nb.record import words
 from autoglm_nb.record.curve import curve_img
 from autoglm_nb.record.story import TABLE_ROWS, Story
 
-__all__ = ["html", "trials_table"]
+__all__ = ["folded", "html", "trials_table"]
 
 _LINE = "1px solid rgba(128,128,128,.35)"
 _CARD = f"border:{_LINE};border-radius:6px;padding:12px 16px;max-width:780px;line-height:1.45;box-sizing:border-box"
@@ -52,6 +52,15 @@ def html(story: Story) -> str:
         _details("Provenance", _provenance(story)),
     ]
     return f'<div style="{_CARD}">' + "\n".join(part for part in parts if part) + "</div>"
+
+
+def folded(story: Story) -> str:
+    """The card behind its own first line, for the time in which a live view stands below it."""
+    line = " ".join(part for part in (story.best, story.gain) if part)
+    return (
+        f'<details style="max-width:780px"><summary style="{_SUMMARY}"><strong>{_e(story.name)}</strong> '
+        f"{_e(words.state_words(story.state))} · {_e(line)} · {_e(story.count)}</summary>{html(story)}</details>"
+    )
 
 
 def trials_table(story: Story, rows: int = TABLE_ROWS) -> str:
@@ -108,7 +117,7 @@ def _answer(story: Story) -> str:
         lines.append(f'<div style="padding:2px 0">{_e(story.config)}</div>')
     if story.advice:
         lines.append(f'<div style="padding:2px 0 8px 0;overflow-wrap:anywhere">{_e(story.advice)}</div>')
-    return "".join(lines)
+    return "\n".join(lines)
 
 
 def _reason(story: Story) -> str:
@@ -169,7 +178,7 @@ def _details(title: str, content: str, aside: str = "", *, opened: bool = False)
     note = f' <span style="{_QUIET}">{_e(aside)}</span>' if aside else ""
     return (
         f'<details{" open" if opened else ""} style="border-top:{_LINE};margin-top:6px;padding-top:2px">'
-        f'<summary style="{_SUMMARY}"><strong>{_e(title)}</strong>{note}</summary>{content}</details>'
+        f'<summary style="{_SUMMARY}"><strong>{_e(title)}</strong>{note}</summary>\n{content}</details>'
     )
 
 

@@ -103,10 +103,8 @@ def _span(
     if not values:
         return (0.0, 1.0)
     # The bulk: the better nine tenths (all of them where there are few).
-    cut = max(1, math.ceil(0.9 * len(values))) if len(values) > 5 else len(values)
-    bulk = values[-cut:] if maximize else values[:cut]
-    if len(values) <= 5:
-        bulk = _without_giants(bulk)
+    cut = max(1, math.floor(0.9 * len(values))) if len(values) > 5 else len(values)
+    bulk = _without_giants(values[-cut:] if maximize else values[:cut])
     reach = 1.5 * (bulk[-1] - bulk[0])  # a value close to the bulk belongs to the picture as well
     bulk = [v for v in values if bulk[0] - reach <= v <= bulk[-1] + reach]
     kept = bulk + [v for _, v in best[-1:]] + ([baseline] if baseline is not None else [])
@@ -116,7 +114,7 @@ def _span(
 
 
 def _without_giants(values: list[float]) -> list[float]:
-    """Few values: drop those a hundred times further out than the median is large."""
+    """Drop values a hundred times further out than the median is large: these trials diverged."""
     middle = sorted(values)[len(values) // 2]
     return [v for v in values if abs(v - middle) <= 100 * max(abs(middle), 1e-9)] or values
 

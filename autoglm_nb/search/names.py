@@ -53,13 +53,16 @@ SAMPLER_GROUP = "autoglm_nb.samplers"
 _CONSTRAINT = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|<|>|==|=)\s*(\S.*?)\s*")
 
 
-def check_strategy(strategy: Any, space: Space, objectives: Sequence[str] = ()) -> None:
+def check_strategy(
+    strategy: Any, space: Space, objectives: Sequence[str] = (), *, constraints: bool = False
+) -> None:
     """Checks that a strategy exists and can search this space.
 
     Args:
         strategy: a name, a name from the entry-point group, or an Optuna sampler.
         space: what to search.
         objectives: names of the objectives; more than one asks for a Pareto search.
+        constraints: whether there are constraints to keep.
 
     Raises:
         StrategyError: unknown, or it does not fit.
@@ -89,6 +92,10 @@ def check_strategy(strategy: Any, space: Space, objectives: Sequence[str] = ()) 
         if len(objectives) > 1:
             raise StrategyError(
                 f"CMA-ES follows one objective, but got {len(objectives)}. Choose 'genetic', 'tpe' or 'bayesian'."
+            )
+        if constraints:
+            raise StrategyError(
+                "CMA-ES knows no constraints, but some were given. Choose 'tpe', 'bayesian' or 'genetic'."
             )
         if len([d for d in space.dimensions if _numeric(d)]) < 2:
             raise StrategyError(

@@ -1,8 +1,9 @@
 """How a proposal came about, in words: the `proposed_by` of a trial.
 
 The words follow what the sampler really did for this trial, dimension by
-dimension. Where several things happened the commonest comes first and the rest
-is named: "expected improvement; independent draw (conditional): rank".
+dimension. Where several things happened the model's own proposal comes first and
+the exceptions name their dimensions: "expected improvement; independent draw
+(conditional): rank".
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def proposed_by(draw: Draw | None, active: Mapping[str, str], given: Collection[
         groups.setdefault(GIVEN if key in given else _origin(draw, key, words), []).append(name)
     if not groups:
         return GIVEN if given else "the only configuration"
-    first, *rest = sorted(groups, key=lambda label: -len(groups[label]))
+    first, *rest = sorted(groups, key=lambda label: (label != GIVEN, label != words.joint, -len(groups[label])))
     return "; ".join([first, *(f"{label}: {', '.join(groups[label])}" for label in rest)])
 
 

@@ -7,9 +7,10 @@
   sentence a person reads, so that "expected improvement" is only said where a
   Gaussian process was asked.
 - **Statelessness.** For each trial the wrapped sampler is made anew, seeded from
-  (seed, trial number). A proposal then depends on the seed, the number and what
-  is stored, not on which worker asks or how often it was restarted. A sampler
-  that is handed over as an object is used as it is.
+  (seed, trial number), and for an independent draw from the name as well. A
+  proposal then depends on the seed, the number and what is stored, not on which
+  worker asks or how often it was restarted. A sampler that is handed over as an
+  object is used as it is.
 
 Not thread-safe beyond what Optuna asks of a sampler: one trial is sampled by one
 thread.
@@ -18,6 +19,7 @@ thread.
 from __future__ import annotations
 
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -143,7 +145,9 @@ class RecordingSampler(BaseSampler):
     ) -> Any:
         draw = self._draw(study, trial)
         draw.independent.append(param_name)
-        return draw.sampler.sample_independent(study, trial, param_name, param_distribution)
+        # a seed per name: a trial whose worker died half-way is completed as it would have been
+        sampler = self._only or self._make(trial_seed(self.seed, trial.number, param_name))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
@@ -166,6 +170,7 @@ class RecordingSampler(BaseSampler):
         return found
 
 
-def trial_seed(seed: int, number: int) -> int:
-    """A seed for one trial, independent of its neighbours' (NumPy's `SeedSequence`)."""
-    return int(np.random.SeedSequence([seed % 2**64, number]).generate_state(1)[0])
+def trial_seed(seed: int, number: int, name: str = "") -> int:
+    """A seed for one trial, or one dimension of it, independent of all others (NumPy's `SeedSequence`)."""
+    entropy = [seed % 2**64, number, *([zlib.crc32(name.encode())] if name else [])]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

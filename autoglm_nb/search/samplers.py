@@ -54,7 +54,7 @@ def make_sampler(
         seed: the study's seed; None for a different search every time.
         directions: `"minimize"` or `"maximize"` per objective.
         constraints: whether trials are told with constraints. Optuna's samplers
-            find them with the trials; CMA-ES ignores them.
+            find them with the trials; CMA-ES knows none and is refused.
         trials: the budget, which sets the number of random starts and the
             population; None for Optuna's usual sizes.
         startup: random trials before a model is asked, instead of `startup_trials`.
@@ -63,7 +63,7 @@ def make_sampler(
     Raises:
         StrategyError: unknown, or it does not fit the space or the objectives.
     """
-    check_strategy(strategy, space, directions)
+    check_strategy(strategy, space, directions, constraints=bool(constraints))
     if not isinstance(strategy, str):
         given = strategy
         return strategy if isinstance(strategy, RecordingSampler) else RecordingSampler(
@@ -73,8 +73,6 @@ def make_sampler(
         return GridSampler(space, seed=seed)
     if strategy == "fixed":
         return FixedSampler(seed=seed)
-    if constraints and strategy == "cmaes":
-        raise StrategyError("CMA-ES knows no constraints, but some were given. Choose 'tpe', 'bayesian' or 'genetic'.")
     first = startup_trials(trials) if startup is None else startup
     makers: dict[str, Callable[[int], BaseSampler]] = {
         "random": lambda s: optuna.samplers.RandomSampler(seed=s),
@@ -128,8 +126,8 @@ def notes(strategy: str | BaseSampler, space: Space, directions: Sequence[str] =
         apart = [d.name for d in space.dimensions if d.kind == "categorical" or d.condition is not None]
         if apart:
             found.append(
-                f"CMA-ES models numeric dimensions that are always active; {', '.join(dict.fromkeys(apart))} "
-                "is drawn independently at random."
+                "CMA-ES models numeric dimensions that are always active; the others "
+                f"({', '.join(dict.fromkeys(apart))}) are drawn independently at random."
             )
         found.append(
             "Optuna keeps the state of CMA-ES as a pickle in trial attributes and loads it again: "

@@ -127,8 +127,13 @@ class Searcher:
         self._trials.pop(number, None)
 
     def report(self, number: int, rung: int, value: float) -> None:
-        """Store the value of evaluation `rung` (1, 2, …); of the first objective when there are several."""
-        self.study._storage.set_trial_intermediate_value(self._id(number), int(rung), float(value))
+        """Store the value of evaluation `rung` (1, 2, …).
+
+        With several objectives nothing is stored: no pruner judges there, and
+        Optuna's TPE fails on pruned trials that have reports.
+        """
+        if len(self.study.directions) == 1:
+            self.study._storage.set_trial_intermediate_value(self._id(number), int(rung), float(value))
 
     def tell(
         self,

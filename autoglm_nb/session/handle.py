@@ -193,7 +193,7 @@ def launch(plan: Plan) -> StudyHandle:
     registry.remember(plan.home)
     spec = plan.spec
     if plan.fork and store.has_study(spec.name):
-        spec = dataclasses.replace(spec, name=_free_name(store, spec.name))
+        spec = dataclasses.replace(spec, name=store.fork_name(spec.name))
     if store.has_study(spec.name):
         store.continue_study(spec)
         holder = store.holder(spec.name)
@@ -261,10 +261,3 @@ def _follower(home: Path, name: str) -> Follower:
         if follower is None or (follower.ended.is_set() and not Store(home).state(name)[0].final):
             follower = _followers[(home, name)] = Follower(home, name)
         return follower
-
-
-def _free_name(store: Store, name: str) -> str:
-    number = 2
-    while store.has_study(f"{name}-{number}"):
-        number += 1
-    return f"{name}-{number}"

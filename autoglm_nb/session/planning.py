@@ -39,6 +39,7 @@ __all__ = ["Plan", "plan"]
 
 DEFAULT_TRIALS = 20
 FALLBACK = {"decoder": "causal-lm", "encoder": "classification"}
+_PLACES = ("source", "path", "validation", "test")  # where data lies; its checksum says what it is
 _NAME = re.compile(r"\w[\w .+-]{0,63}")
 
 
@@ -291,7 +292,7 @@ def _identity(spec: StudySpec) -> str:
     """The hash of everything that must not change while a study is continued."""
     content = {
         "model": spec.model,
-        "data": {k: v for k, v in dataclasses.asdict(spec.data).items() if k not in ("source", "path")},
+        "data": {k: v for k, v in dataclasses.asdict(spec.data).items() if k not in _PLACES},
         "source": spec.data.source if not spec.data.checksum else "",
         "space": spec.space,
         "task": spec.task,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 
 __all__ = ["parse_leniently"]
 
@@ -22,7 +23,9 @@ def parse_leniently(text: str) -> tuple[ast.Module, list[tuple[int, int, str]]]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for _ in range(MAX_ERRORS):
         try:
-            return ast.parse("\n".join(lines)), found
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SyntaxWarning)  # `8in x`: the reader reports what is wrong itself
+                return ast.parse("\n".join(lines)), found
         except SyntaxError as error:
             line = min(max(error.lineno or 1, 1), len(lines))
             if found and line <= found[-1][0]:

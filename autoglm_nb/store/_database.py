@@ -7,6 +7,7 @@ its thread has begun. A SQLite error leaves as one of ours, with a remedy.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -25,7 +26,7 @@ __all__ = ["Database", "disk_full_error", "is_disk_full"]
 _FILE_NAME = "studies.db"
 _MAGIC = b"SQLite format 3\0"
 _NO_ROOM = 1 << 20  # an I/O error with less than this free is taken for a full disk
-_FULL_ERRNOS = (28, 122)  # ENOSPC, EDQUOT on Linux
+_FULL_ERRNOS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 class _ThreadState(threading.local):

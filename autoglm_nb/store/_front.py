@@ -18,7 +18,7 @@ def pareto_front(values: Mapping[int, Sequence[float | None]], directions: Seque
     points = []
     for number, row in values.items():
         given = [v for v in row if v is not None]
-        if len(given) == len(signs):
+        if len(given) == len(row) == len(signs):
             points.append((tuple(s * v for s, v in zip(signs, given, strict=True)), number))
     front: set[int] = set()
     kept: list[tuple[float, ...]] = []

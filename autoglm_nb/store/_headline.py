@@ -119,9 +119,7 @@ def _baseline(connection: sqlite3.Connection, study: str) -> float | None:
     return None if row is None else finite(row[0])
 
 
-def _seconds_left(
-    connection: sqlite3.Connection, spec: StudySpec, finished: int, progress: Progress
-) -> float | None:
+def _seconds_left(connection: sqlite3.Connection, spec: StudySpec, finished: int, progress: Progress) -> float | None:
     """An estimate from the trials that have ended; None where nothing is under way or too few have."""
     if progress.state.final or progress.state is StudyState.INTERRUPTED or finished < _ENOUGH:
         return None
@@ -177,7 +175,5 @@ def _next(name: str, state: StudyState, has_best: bool, adapter: str | None) -> 
         return f"No trial was completed. %autotune logs {name} shows what happened."
     where = f"Adapter: {adapter}. " if adapter else ""
     return (
-        f"{where}%autotune best {name} -o best, then best.best_model().predict([...]); "
-        f"%explain {name} says why it won."
+        f"{where}%autotune best {name} -o best, then best.best_model().predict([...]); %explain {name} says why it won."
     )
-

@@ -8,6 +8,7 @@ off. Losing the file loses no result.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -21,6 +22,7 @@ from autoglm_nb.store._json import plain
 
 __all__ = ["EventTail", "EventWriter"]
 
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write two bytes for a line's end
 _STEP_INTERVAL = 0.25  # seconds between two `step` events of one run
 _TAIL_BYTES = 256 * 1024
 _POLL_BYTES = 4 * 1024 * 1024
@@ -44,7 +46,7 @@ class EventWriter:
         self._lock = threading.Lock()
         self._stepped: dict[str, float] = {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o644)
         self._next = _repair(self._file) + 1
 
     def __enter__(self) -> Self:
@@ -87,7 +89,8 @@ class EventWriter:
             if written < len(line):  # the disk filled in the middle of the line
                 os.write(self._file, line[written:])
         except OSError as error:
-            os.ftruncate(self._file, size)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, size)
             if is_disk_full(error):
                 raise disk_full_error(self.path) from error
             raise
@@ -151,7 +154,8 @@ def _repair(file: int) -> int:
     end, position, buffer = None, size, b""
     while position > 0:
         start = max(0, position - 65536)
-        buffer = os.pread(file, position - start, start) + buffer
+        os.lseek(file, start, os.SEEK_SET)
+        buffer = os.read(file, position - start) + buffer
         position = start
         if end is None and b"\n" in buffer:
             end = position + buffer.rfind(b"\n") + 1

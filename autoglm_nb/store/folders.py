@@ -114,9 +114,7 @@ class Folders(Runs, Notes, Leases):
 
     def _worth_keeping(self, connection: sqlite3.Connection, name: str) -> set[str]:
         numbers = {n["trial"] for n in self.notes(name) if n["kind"] == "star"}
-        trials = [
-            t for t in _trials.facts(connection, name) if t.state == TrialState.COMPLETED and t.feasible
-        ]
+        trials = [t for t in _trials.facts(connection, name) if t.state == TrialState.COMPLETED and t.feasible]
         spec = self.spec(name)
         directions = _trials.directions(connection, name) or directions_of(spec)
         if len(directions) > 1:

@@ -81,7 +81,10 @@ class LiveState:
 
     def _on_step(self, event: Event) -> None:
         run = self._run(event)
-        run.step, run.total_steps = int(event.data["step"]), int(event.data.get("total_steps") or run.total_steps)
+        run.step, run.total_steps = (
+            int(event.data.get("step") or run.step),
+            int(event.data.get("total_steps") or run.total_steps),
+        )
         run.loss, run.learning_rate = event.data.get("loss"), event.data.get("learning_rate")
 
     def _on_report(self, event: Event) -> None:

@@ -8,6 +8,7 @@ read, or a store that is gone, is passed over.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -33,7 +34,8 @@ def remember(home: str | os.PathLike[str]) -> bool:
         draft.chmod(0o600)
         draft.replace(target)
     except OSError:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
         return False
     return True
 

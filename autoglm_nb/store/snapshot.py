@@ -165,7 +165,7 @@ def _trial_snapshots(
                 value=trial.value,
                 values=given,
                 config=json.loads(row["config"]) if row else foreign.get(trial.trial_id or -1, {}),
-                proposed_by=row["proposed_by"] if row else "given",
+                proposed_by=row["proposed_by"] if row else _enqueued(trial),
                 because=row["because"] if row else "",
                 reports=reports.get(trial.trial_id or -1, []),
                 progress=_share(trial.state, step, total),
@@ -181,6 +181,11 @@ def _trial_snapshots(
     return found
 
 
+def _enqueued(trial: TrialFact) -> str:
+    """Who proposed a trial that no worker has taken up yet."""
+    return "given" if trial.state == TrialState.WAITING else ""
+
+
 def _run_rows(connection: sqlite3.Connection, name: str, numbers: list[int]) -> dict[int, sqlite3.Row]:
     rows = connection.execute(
         "SELECT * FROM autoglm_runs WHERE study = ? AND role = 'trial' AND trial IN (SELECT value FROM json_each(?))",
@@ -189,9 +194,7 @@ def _run_rows(connection: sqlite3.Connection, name: str, numbers: list[int]) -> 
     return {row["trial"]: row for row in rows}
 
 
-def _progress_of_running(
-    connection: sqlite3.Connection, name: str, trials: list[TrialFact], live: LiveState
-) -> float:
+def _progress_of_running(connection: sqlite3.Connection, name: str, trials: list[TrialFact], live: LiveState) -> float:
     """How much the running trials have done, in trials."""
     running = [t.number for t in trials if t.state == TrialState.RUNNING]
     rows, moving = _run_rows(connection, name, running), {r.trial: r for r in live.runs.values()}

@@ -208,9 +208,8 @@ class Studies(Database):
 
     def _touch(self, connection: sqlite3.Connection, name: str) -> None:
         """Notes that something of the study changed; raises StudyNotFoundError without one."""
-        if connection.execute(
-            "UPDATE autoglm_studies SET updated_at = ? WHERE name = ?", (time.time(), name)
-        ).rowcount == 0:
+        changed = connection.execute("UPDATE autoglm_studies SET updated_at = ? WHERE name = ?", (time.time(), name))
+        if changed.rowcount == 0:
             self._existing(connection, name)
 
     def _row(self, connection: sqlite3.Connection, name: str) -> sqlite3.Row | None:

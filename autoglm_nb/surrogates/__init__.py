@@ -11,7 +11,7 @@ validates a surrogate -> `fanova`, `pedanova` and `around` ask it.
 
 Failure modes are results, not exceptions: with too few trials, equal values or a surrogate
 that does not predict held-out trials, `Importance.evidence` is False and `because` says why.
-An unknown method or objective raises `UsageError`.
+An unknown direction raises `UsageError`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Axis": "encoding", "Encoder": "encoding", "axes_of": "encoding",
-    "Importance": "fanova", "Interaction": "fanova", "Share": "fanova", "importance": "fanova",
-    "Observations": "observations", "observe": "observations",
+    "Axis": "encoding",
+    "Encoder": "encoding",
+    "axes_of": "encoding",
+    "Importance": "fanova",
+    "Interaction": "fanova",
+    "Share": "fanova",
+    "importance": "fanova",
+    "Observations": "observations",
+    "observe": "observations",
     "ped_anova": "pedanova",
-    "Move": "around", "Sensitivity": "around", "sensitivity": "around",
+    "Move": "around",
+    "Sensitivity": "around",
+    "sensitivity": "around",
 }
 
 

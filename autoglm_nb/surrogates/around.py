@@ -92,8 +92,10 @@ def sensitivity(
     encoder = Encoder(axes)
     y = observations.values
     if len(y) < MIN_TRIALS or np.ptp(y) == 0 or not axes:
-        because = f"{len(y)} usable trials are fewer than {MIN_TRIALS}" if len(y) < MIN_TRIALS else (
-            "all values are equal" if axes else "no setting was varied"
+        because = (
+            f"{len(y)} usable trials are fewer than {MIN_TRIALS}"
+            if len(y) < MIN_TRIALS
+            else ("all values are equal" if axes else "no setting was varied")
         )
         return Sensitivity(False, because, math.nan, len(y))
     rng = np.random.default_rng(seed)
@@ -127,7 +129,8 @@ def _explore(
         if axis.kind != "choice" and len(ends) == 2:
             (left, below), (right, above) = ends
             change, low, high = process.difference(below, above)
-            slopes.append((axis.name, *(d / (right - left) for d in (change, low, high))))
+            per = right - left
+            slopes.append((axis.name, change / per, low / per, high / per))
     return Sensitivity(True, "", score, trials, tuple(moves), tuple(slopes), tuple(skipped))
 
 

@@ -59,9 +59,9 @@ class Axis:
     def value(self, unit: float) -> Any:
         """The value at a position in [0, 1]; for choices, the nearest one."""
         if self.kind != "number":
-            return self.choices[min(int(round(unit * (len(self.choices) - 1))), len(self.choices) - 1)]
+            return self.choices[min(round(unit * (len(self.choices) - 1)), len(self.choices) - 1)]
         x = self.low * (self.high / self.low) ** unit if self.log else self.low + unit * (self.high - self.low)
-        return int(round(x)) if self.integer else x
+        return round(x) if self.integer else x
 
     def grid(self, points: int) -> list[Any]:
         """Values that stand for the whole axis with equal weight."""
@@ -188,7 +188,7 @@ def _axis(name: str, dimensions: Sequence[Any], seen: Sequence[Any]) -> Axis | N
         low = min([float(d.low) for d in numeric] + numbers)
         high = max([float(d.high) for d in numeric] + numbers)
         spread = not dimensions and low > 0 and high / low >= LOG_RATIO
-        log = low > 0 and (bool(numeric) and all(d.log for d in numeric) or spread)
+        log = low > 0 and ((bool(numeric) and all(d.log for d in numeric)) or spread)
         integer = all(d.kind == "int" for d in numeric) and all(n.is_integer() for n in numbers)
         return None if low == high else Axis(name, "number", low, high, log, integer=integer)
     for value in seen:

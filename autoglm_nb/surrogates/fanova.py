@@ -186,11 +186,16 @@ class _Fanova:
             low, high = _interval(drawn, share)
             shares.append(
                 Share(
-                    axis.name, share, low, high, counts[axis.name], axis.conditional,
+                    axis.name,
+                    share,
+                    low,
+                    high,
+                    counts[axis.name],
+                    axis.conditional,
                     bool(np.mean(drawn > noise) >= 0.95),
                     tuple(zip(self._grids[axis.name], marginal.tolist(), strict=True)),
                 )
-            )  # fmt: skip
+            )
         leading = [s.name for s in sorted(shares, key=lambda s: -s.share)[:_PAIRED_AXES]]
         return shares, self._pairs(leading, self._predictor(x, y, _TREES, self._seed), forests)
 
@@ -218,8 +223,10 @@ class _Fanova:
             total = float(base[rows].var())
             marginal = cells[:, rows].mean(axis=1)
             found[axis.name] = (
-                _share(float(marginal.var()), total), _share(float(noise[:, rows].mean(axis=1).var()), total), marginal
-            )  # fmt: skip
+                _share(float(marginal.var()), total),
+                _share(float(noise[:, rows].mean(axis=1).var()), total),
+                marginal,
+            )
         return found
 
     def _pairs(self, names: list[str], predict: Any, forests: list[Any]) -> list[Interaction]:
@@ -229,9 +236,13 @@ class _Fanova:
             if rows.sum() < 8:
                 continue
             values = [_thin(self._grids[n], _PAIR_GRID) for n in (first, second)]
-            design = np.vstack([
-                self._encode(self._population.pinned({first: v, second: w}))[rows] for v in values[0] for w in values[1]
-            ])
+            design = np.vstack(
+                [
+                    self._encode(self._population.pinned({first: v, second: w}))[rows]
+                    for v in values[0]
+                    for w in values[1]
+                ]
+            )
             shape = (len(values[0]), len(values[1]), int(rows.sum()))
             point = _beyond_singles(predict(design).reshape(shape))
             drawn = np.array([_beyond_singles(f(design).reshape(shape)) for f in forests])

@@ -111,7 +111,10 @@ def validate(x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> Validation:
     p = _shuffle_test(x, y, seed)
     if p > SIGNIFICANT:
         return Validation(
-            score, p, False, f"shuffled values are predicted about as well (R² {score:.2f}, permutation p > {SIGNIFICANT})"
+            score,
+            p,
+            False,
+            f"shuffled values are predicted about as well (R² {score:.2f}, permutation p > {SIGNIFICANT})",
         )
     return Validation(score, p, True)
 

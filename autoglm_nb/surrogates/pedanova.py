@@ -8,6 +8,8 @@ extrapolated trials, with a bootstrap over trials for the interval.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -36,14 +38,28 @@ def ped_anova(observations: Observations, space: Any, *, seed: int = 0) -> dict[
     if n < 2 * TOP_TRIALS or not axes or np.ptp(observations.values) == 0:
         return {}
     loss = -observations.values if observations.maximize else observations.values
-    point = _evaluate(axes, observations, loss, np.arange(n))
     rng = np.random.default_rng(seed)
-    drawn = [_evaluate(axes, observations, loss, rng.integers(0, n, n)) for _ in range(_RESAMPLES)]
+    with _quiet():
+        point = _evaluate(axes, observations, loss, np.arange(n))
+        drawn = [_evaluate(axes, observations, loss, rng.integers(0, n, n)) for _ in range(_RESAMPLES)]
     result = {}
     for name, share in sorted(point.items(), key=lambda item: -item[1]):
         low, high = np.quantile([d.get(name, 0.0) for d in drawn], [0.025, 0.975])
         result[name] = (share, float(min(low, share)), float(max(high, share)))
     return result
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's line for each study it creates."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def _evaluate(

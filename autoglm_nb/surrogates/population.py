@@ -56,7 +56,8 @@ class Population:
                 return _own(dimension, pinned[dimension.name])
             return _at(dimension, units[dimension.key])
 
-        return dict(self._space.walk(suggest))
+        space: Any = self._space
+        return dict(space.walk(suggest))
 
 
 def _describes(space: Any, axes: Sequence[Axis], configs: Sequence[Mapping[str, Any]]) -> bool:
@@ -83,8 +84,8 @@ def _own(dimension: Any, value: Any) -> Any:
     """The value as the dimension itself writes it, so that conditions compare like with like."""
     if dimension.kind != "categorical":
         if not dimension.step:
-            return int(round(value)) if dimension.kind == "int" else value
-        last = int(math.floor((dimension.high - dimension.low) / dimension.step + 1e-9))
+            return round(value) if dimension.kind == "int" else value
+        last = math.floor((dimension.high - dimension.low) / dimension.step + 1e-9)
         snapped = dimension.low + dimension.step * min(max(round((value - dimension.low) / dimension.step), 0), last)
         return int(snapped) if dimension.kind == "int" else snapped
     return value if value in dimension.choices else next(c for c in dimension.choices if label(c) == label(value))
@@ -98,7 +99,7 @@ def _at(dimension: Any, unit: float) -> Any:
     if dimension.log:
         value = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
     elif step:
-        steps = int(math.floor((high - low) / step + 1e-9)) + 1
+        steps = math.floor((high - low) / step + 1e-9) + 1
         value = low + step * min(int(unit * steps), steps - 1)
     else:
         value = low + unit * (high - low)
@@ -111,4 +112,4 @@ def _sobol(size: int, dimensions: int, seed: int) -> np.ndarray:
     from scipy.stats import qmc
 
     sampler = qmc.Sobol(dimensions, scramble=True, rng=seed)
-    return np.asarray(sampler.random_base2(max(int(math.ceil(math.log2(size))), 1)))[:size]
+    return np.asarray(sampler.random_base2(max(math.ceil(math.log2(size)), 1)))[:size]

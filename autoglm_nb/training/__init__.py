@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from autoglm_nb.training.engine import Engine, StepResult
     from autoglm_nb.training.memory import is_out_of_memory
     from autoglm_nb.training.plan import RunPlan, plan_run
-    from autoglm_nb.training.precision import resolve_device, resolve_precision
+    from autoglm_nb.training.precision import base_dtype, resolve_device, resolve_precision
 
 __all__ = [
     "AdaptiveLR",
@@ -44,6 +44,7 @@ __all__ = [
     "LossLog",
     "RunPlan",
     "StepResult",
+    "base_dtype",
     "is_out_of_memory",
     "newest_checkpoint",
     "plan_run",
@@ -57,6 +58,7 @@ _LAZY = {
     "LossLog": "checkpoint",
     "RunPlan": "plan",
     "StepResult": "engine",
+    "base_dtype": "precision",
     "is_out_of_memory": "memory",
     "newest_checkpoint": "checkpoint",
     "plan_run": "plan",

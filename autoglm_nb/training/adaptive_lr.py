@@ -132,7 +132,7 @@ class AdaptiveLR(LRScheduler):
         if self._reference is None and settled:
             self._reference = self.noise_share
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | torch.Tensor]:
         warming = self.last_epoch < self.warmup_steps
         now = (self.last_epoch + 1) / self.warmup_steps if warming else self.factor
         return [base * now for base in self.base_lrs]

@@ -105,7 +105,13 @@ def make_packed_slot(
 
 
 def make_solo_slot(
-    number: int, plan: RunPlan, base: LoadedBase, row_map: RowMap, method: MethodConfig, checkpointing: bool, scaled: bool
+    number: int,
+    plan: RunPlan,
+    base: LoadedBase,
+    row_map: RowMap,
+    method: MethodConfig,
+    checkpointing: bool,
+    scaled: bool,
 ) -> Slot:
     """A slot with a model of its own."""
     from autoglm_nb.models import apply_method
@@ -154,7 +160,7 @@ def _prepared_copy(base: LoadedBase, row_map: RowMap, checkpointing: bool) -> nn
             copy.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         else:
             copy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return copy  # type: ignore[no-any-return]
+    return copy
 
 
 def _cast_frozen(model: nn.Module, dtype: torch.dtype) -> None:

@@ -233,7 +233,7 @@ def _read_state(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"Checkpoint {path.name} must match its checksums, but its state does not.")
         if content["format"] > FORMAT:
             raise CheckpointError(
-                f"Checkpoint {path.name} has format {content['format']}, but this package reads up to {FORMAT}. Upgrade."
+                f"Checkpoint {path.name} has format {content['format']}, but this package reads up to {FORMAT}."
             )
         if _sha256(path / TENSORS) != content["tensors_sha256"]:
             raise CheckpointError(f"Checkpoint {path.name} must match its checksums, but its tensors do not.")

@@ -265,7 +265,7 @@ class Engine:
                     scale = by_number[segment.slot].scale
                     total = total + (loss if scale is None else loss * scale.scale)
                 del logits, summed
-                total.backward()  # type: ignore[no-untyped-call]
+                total.backward()
         return losses
 
     @contextmanager
@@ -333,7 +333,6 @@ class Engine:
     def save_adapter(self, slot: int, folder: Path, extra: Mapping[str, Any] | None = None) -> Path:
         """Write the trained parameters in the format of the models room."""
         from autoglm_nb.models import save_adapter
-
         from autoglm_nb.models.apply import adapter_state
 
         run = self._slots[slot]
@@ -344,6 +343,7 @@ class Engine:
             state={name: t.detach().cpu().contiguous() for name, t in state.items()},
             loaded=self.base,
             label_names=self.data.label_names,
+            max_length=self.data.max_length,
             extra=dict(extra or {}),
         )
         return Path(folder)

@@ -33,10 +33,10 @@ class HeadRouter(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         segments = self.row_map.segments
         if not any(segment.slot in self.copies for segment in segments):
-            return self.original(x)  # type: ignore[no-any-return]
+            return self.original(x)
         self.row_map.check(x, self.name)
         if len(segments) == 1:
-            return self.copies[segments[0].slot](x.float())  # type: ignore[no-any-return]
+            return self.copies[segments[0].slot](x.float())
         parts = []
         for segment in segments:
             head = self.copies.get(segment.slot)

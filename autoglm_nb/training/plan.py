@@ -109,9 +109,9 @@ def plan_run(
     faults = []
     if batch_size < 1:
         faults.append(f"`batch_size` must be at least 1, but got batch_size={batch_size}. Choose 8, 16 or 32.")
-    length = completed.get("steps") if completed.get("steps") is not None else completed["epochs"]
-    if float(length) <= 0:
-        name = "steps" if completed.get("steps") is not None else "epochs"
+    name = "steps" if completed.get("steps") is not None else "epochs"
+    length = float(completed[name])
+    if length <= 0:
         faults.append(f"`{name}` must be positive, but got {name}={length}. Choose 1 or more.")
     if rows < 1:
         faults.append("Training needs at least one row, but the training split is empty. Give more data.")
@@ -119,10 +119,7 @@ def plan_run(
         raise UsageError(f"{run} cannot be planned.", faults)
     batch_size = min(batch_size, rows)
     steps_per_epoch = math.ceil(rows / batch_size)
-    if completed.get("steps") is not None:
-        total_steps = int(completed["steps"])
-    else:
-        total_steps = max(1, round(float(completed["epochs"]) * steps_per_epoch))
+    total_steps = int(length) if name == "steps" else max(1, round(length * steps_per_epoch))
     return RunPlan(
         run=run,
         config=completed,

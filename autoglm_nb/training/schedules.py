@@ -48,6 +48,7 @@ def factor(name: str, step: int, total_steps: int, warmup: int) -> float:
 
 
 def warmup_steps(config: Mapping[str, Any], total_steps: int) -> int:
+    """Steps of the warm-up."""
     return round(float(config["warmup_ratio"]) * total_steps)
 
 

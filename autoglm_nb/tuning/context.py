@@ -52,6 +52,7 @@ class StudyContext:
     control: Control
     lease: Lease
     extras: Extras = field(default_factory=Extras)
+    predecessor_ran_out_of_memory: bool = False
     _since: float = field(default_factory=time.monotonic)
 
     @property

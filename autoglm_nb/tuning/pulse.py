@@ -40,12 +40,13 @@ class Pulse:
     def _beat(self) -> None:
         context = self._context
         path = pulse_path(context.store.study_dir(context.study))
-        monitor = Monitor()
+        monitor = Monitor(device=context.device)
         while True:
             try:
                 reading = monitor.read()
                 context.events.emit("reading", **reading)
-                context.lease.heartbeat()
+                if not context.lease.heartbeat() and not context.control.paused:
+                    context.control.detach()  # another worker has taken over
                 _write(path, {"oom_kills": oom_kill_count(), "memory_percent": reading["machine_memory_percent"]})
             except Exception:  # noqa: BLE001 - a full disk or a lost lease is the main thread's to report
                 pass

@@ -19,7 +19,7 @@ from autoglm_nb.tuning.confirm import Confirmation
 from autoglm_nb.tuning.context import StudyContext
 from autoglm_nb.tuning.control import Detached, StudyStopped
 from autoglm_nb.tuning.objective import evaluate_objective
-from autoglm_nb.tuning.recovery import judge_death, was_killed_for_memory
+from autoglm_nb.tuning.recovery import judge_death
 from autoglm_nb.tuning.trial_run import RUNGS, Outcome, RunRequest, train
 from autoglm_nb.tuning.workshop import Workshop
 
@@ -88,7 +88,7 @@ class StudyRun:
     def _adopt(self) -> list[int]:
         """Judge the runs a dead worker left; the numbers of trials to go on with."""
         context = self.context
-        for_memory = was_killed_for_memory(context.store, context.study)
+        for_memory = context.predecessor_ran_out_of_memory
         numbers = []
         for row in context.store.runs(context.study):
             if row.state is not TrialState.RUNNING:

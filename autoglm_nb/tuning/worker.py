@@ -23,6 +23,7 @@ from autoglm_nb.protocol import StudyState
 from autoglm_nb.store import EventWriter, Lease, Store
 from autoglm_nb.tuning.context import Extras, StudyContext
 from autoglm_nb.tuning.control import Control, Detached, StudyStopped
+from autoglm_nb.tuning.recovery import was_killed_for_memory
 
 __all__ = ["main", "run_worker"]
 
@@ -47,7 +48,9 @@ def run_worker(home: Path, study: str, *, extras: Extras | None = None, control:
     lease = _wait_for_lease(store, study, device, control, events)
     if lease is None:
         return
-    context = StudyContext(store, spec, device, events, control, lease, extras or Extras())
+    # judged here, before this worker's own pulse overwrites the dead one's
+    starved = was_killed_for_memory(store, study)
+    context = StudyContext(store, spec, device, events, control, lease, extras or Extras(), starved)
     try:
         _carry(context)
     finally:

@@ -68,11 +68,20 @@ def make(
     store = Store(home)
     space = parse_cell(cell, {}, strict_names=False)
     spec = StudySpec(
-        name=name, model=model, data=DataSpec(source, target="label", checksum="ab" * 32), space=space.to_json(),
-        task="classification", metric=objectives[0] if objectives else "accuracy", direction=direction,
-        objectives=tuple(objectives), strategy="random", trials=trials, seed=seed, cell=f"%%autotune --name {name}\n{cell}",
+        name=name,
+        model=model,
+        data=DataSpec(source, target="label", checksum="ab" * 32),
+        space=space.to_json(),
+        task="classification",
+        metric=objectives[0] if objectives else "accuracy",
+        direction=direction,
+        objectives=tuple(objectives),
+        strategy="random",
+        trials=trials,
+        seed=seed,
+        cell=f"%%autotune --name {name}\n{cell}",
         identity="c0ffee" * 8,
-    )  # fmt: skip
+    )
     store.create_study(spec)
     study = store.optuna_study(name, list(directions) or [direction])
     rng = np.random.default_rng(seed)
@@ -84,7 +93,9 @@ def make(
     for number, config in enumerate(configs):
         value = objective(config, rng)
         values = list(value) if isinstance(value, tuple) else [float(value)]
-        reports = {r: values[0] - sign * 0.12 * (1 - r / RUNGS) ** 2 + 0.004 * rng.normal() for r in range(1, RUNGS + 1)}
+        reports = {
+            r: values[0] - sign * 0.12 * (1 - r / RUNGS) ** 2 + 0.004 * rng.normal() for r in range(1, RUNGS + 1)
+        }
         reason = fail(number)
         worse = [sign * v for v, _ in finals]
         pruned = prune and len(worse) >= 5 and sign * reports[2] < np.median(worse) - 0.1
@@ -95,8 +106,9 @@ def make(
             values_stored = values
             finals.append((values[0], config))
         optuna_state = {
-            TrialState.FAILED: optuna.trial.TrialState.FAIL, TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
-        }.get(end, optuna.trial.TrialState.COMPLETE if values_stored else optuna.trial.TrialState.FAIL)  # fmt: skip
+            TrialState.FAILED: optuna.trial.TrialState.FAIL,
+            TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
+        }.get(end, optuna.trial.TrialState.COMPLETE if values_stored else optuna.trial.TrialState.FAIL)
         shown = {r: v for r, v in reports.items() if math.isfinite(v) and (end is TrialState.COMPLETED or r <= 2)}
         frozen.append(
             optuna.trial.create_trial(
@@ -105,20 +117,22 @@ def make(
         )
         because = reason or ("Below the median of the others at evaluation 2." if pruned else "")
         steps = STEPS if end is TrialState.COMPLETED else STEPS // 2
-        rows.append((number, config, str(end), values[0] if values_stored else None, because, steps))
+        rows.append((number, config, str(end), values[0] if end is TrialState.COMPLETED else None, because, steps))
     study.add_trials(frozen)
     for number, config, end, value, because, steps in rows:
         run = f"trial-{number:04d}"
         by = "random start" if number < 8 else "expected improvement"
-        store.start_run(name, run, RunRole.TRIAL, config=config, proposed_by=by, trial=number, seed=seed,
-                        total_steps=STEPS)  # fmt: skip
+        store.start_run(
+            name, run, RunRole.TRIAL, config=config, proposed_by=by, trial=number, seed=seed, total_steps=STEPS
+        )
         store.update_run(name, run, step=steps, seconds=0.5 * steps)
         share = {"lora": 0.004, "dora": 0.0045, "adapter": 0.03}.get(config.get("method", ""), 0.01)
         metrics = {"accuracy": value, "trainable_share": share, "memory_gb": 0.9 + 10 * share}
         store.end_run(name, run, TrialState(end), value=value, metrics=metrics, because=because)
     store.add_active_seconds(name, 0.5 * sum(r[5] for r in rows))
-    store.set_provenance(name, {"models": {model: {"source": "package index", "checksum": "ef" * 32}},
-                                "versions": {"torch": "2.13.0"}})  # fmt: skip
+    store.set_provenance(
+        name, {"models": {model: {"source": "package index", "checksum": "ef" * 32}}, "versions": {"torch": "2.13.0"}}
+    )
     if finals and final:
         _confirm(store, name, direction, finals, sign, rng)
     store.set_state(name, state)
@@ -126,7 +140,11 @@ def make(
 
 
 def _confirm(
-    store: Store, name: str, direction: str, finals: list[tuple[float, dict[str, Any]]], sign: float,
+    store: Store,
+    name: str,
+    direction: str,
+    finals: list[tuple[float, dict[str, Any]]],
+    sign: float,
     rng: np.random.Generator,
 ) -> None:
     best, config = (max if direction == "maximize" else min)(finals, key=lambda f: f[0])
@@ -144,18 +162,28 @@ def _confirm(
             store.start_run(name, run, RunRole.CONFIRM, config=config, seed=seed, total_steps=STEPS)
             folder = store.run_dir(name, run)
             folder.mkdir(parents=True, exist_ok=True)
-            losses = [0.7 * math.exp(-s / 40) + (0.25 if group == "winner" else 0.33) + 0.05 * rng.normal()
-                      for s in range(STEPS)]  # fmt: skip
+            losses = [
+                0.7 * math.exp(-s / 40) + (0.25 if group == "winner" else 0.33) + 0.05 * rng.normal()
+                for s in range(STEPS)
+            ]
             lines = [json.dumps({"step": s + 1, "loss": loss, "learning_rate": 1e-3}) for s, loss in enumerate(losses)]
             (folder / "losses.jsonl").write_text("\n".join(lines) + '\n{"step": 81, "lo')
             store.end_run(name, run, TrialState.COMPLETED, value=value, metrics={})
     with_events.close()
     differences = sign * (np.array(scores["winner"]) - np.array(scores["baseline"]))
-    store.set_final(name, {
-        "metric": "accuracy", "split": "test", "rows": 1060, "seeds": [1, 2, 3], "winner": _interval(scores["winner"]),
-        "baseline": _interval(scores["baseline"]), "majority": 0.52,
-        "difference": {**{k: v for k, v in _interval(differences.tolist()).items() if k != "values"}, "p": 0.002},
-    })  # fmt: skip
+    store.set_final(
+        name,
+        {
+            "metric": "accuracy",
+            "split": "test",
+            "rows": 1060,
+            "seeds": [1, 2, 3],
+            "winner": _interval(scores["winner"]),
+            "baseline": _interval(scores["baseline"]),
+            "majority": 0.52,
+            "difference": {**{k: v for k, v in _interval(differences.tolist()).items() if k != "values"}, "p": 0.002},
+        },
+    )
 
 
 def _interval(values: Sequence[float]) -> dict[str, Any]:

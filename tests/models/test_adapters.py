@@ -30,7 +30,9 @@ from autoglm_nb.models import (
 from autoglm_nb.models.apply import adapter_state, trainable_state
 from tests.models.helpers import LABELS, load, logits_of, reviews, train
 
-SETTINGS: dict[str, Any] = {"rank": 4, "adapter_width": 8, "prompt_length": 3, "top_k": 1, "target_modules": "all-linear"}
+SETTINGS: dict[str, Any] = {
+    "rank": 4, "adapter_width": 8, "prompt_length": 3, "top_k": 1, "target_modules": "all-linear",
+}
 
 # Plain PEFT: what a reader without this package would write. Prints one metric per folder.
 READER = textwrap.dedent("""
@@ -90,7 +92,9 @@ def test_plain_peft_in_a_process_without_this_package_reproduces_the_stored_metr
 ) -> None:
     """Every PEFT method, for an encoder and a decoder, classification and language modelling."""
     stored, jobs, untrained = {}, [], {}
-    cases = [(tiny_encoder_path, "classification"), (tiny_decoder_path, "classification"), (tiny_decoder_path, "causal-lm")]
+    cases = [
+        (tiny_encoder_path, "classification"), (tiny_decoder_path, "classification"), (tiny_decoder_path, "causal-lm"),
+    ]
     for number, (path, task) in enumerate(cases):
         base = load(path, task)
         untrained[task, path] = metric(base.model, base)
@@ -185,7 +189,8 @@ def test_a_saved_adapter_names_its_base_by_id_and_revision_and_holds_no_path(
     assert card.label_names == LABELS
     if method == "lora":
         written = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
-        assert (written["base_model_name_or_path"], written["revision"]) == (card.base["base_id"], card.base["revision"])
+        assert written["base_model_name_or_path"] == card.base["base_id"]
+        assert written["revision"] == card.base["revision"]
 
 
 def test_nothing_is_pickled(tiny_encoder_path: Path, tmp_path: Path) -> None:
@@ -212,14 +217,14 @@ def test_a_missing_or_foreign_tensor_is_refused_before_anything_is_written(
     config, model = trained(base, "lora")
     state = trainable_state(model)
     first = next(iter(state))
-    with pytest.raises(ModelError, match="is missing"):
+    with pytest.raises(ModelError, match=r"is missing"):
         save_adapter(tmp_path / "a", method=config, state={k: v for k, v in state.items() if k != first}, loaded=base)
-    with pytest.raises(ModelError, match="does not belong"):
+    with pytest.raises(ModelError, match=r"does not belong"):
         save_adapter(tmp_path / "a", method=config, state={**state, "odd.weight": torch.ones(1)}, loaded=base)
-    with pytest.raises(ModelError, match="'base_model.model.classifier.' is missing"):
+    with pytest.raises(ModelError, match=r"'base_model.model.classifier.' is missing"):
         heads = {k: v for k, v in state.items() if "classifier" not in k}
         save_adapter(tmp_path / "a", method=config, state=heads, loaded=base)
-    with pytest.raises(DivergedError, match="must be finite"):
+    with pytest.raises(DivergedError, match=r"must be finite"):
         save_adapter(tmp_path / "a", method=config, state={**state, first: state[first] * float("nan")}, loaded=base)
     assert list(tmp_path.glob("*")) == [tmp_path / "cache"]
 
@@ -236,7 +241,7 @@ def test_a_full_disk_leaves_the_older_adapter_whole(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(adapters, "_dump", full)
-    with pytest.raises(DiskFullError, match="disk is full"):
+    with pytest.raises(DiskFullError, match=r"disk is full"):
         save_adapter(home / "a", method=config, state=trainable_state(model), loaded=base, metrics={"loss": 2.0})
     monkeypatch.undo()
     assert read_card(home / "a").metrics == {"loss": 1.0}
@@ -256,8 +261,8 @@ def test_a_card_of_a_newer_version_or_none_at_all_is_refused(tmp_path: Path) -> 
     with pytest.raises(ModelError, match=r"must be a folder with autoglm\.json"):
         read_card(tmp_path)
     (tmp_path / "autoglm.json").write_text('{"version": 2}')
-    with pytest.raises(ModelError, match="version 2 .* reads up to 1. Upgrade"):
+    with pytest.raises(ModelError, match=r"version 2 .* reads up to 1. Upgrade"):
         read_card(tmp_path)
     (tmp_path / "autoglm.json").write_text('{"version": 1, "meth')
-    with pytest.raises(ModelError, match="none that can be read"):
+    with pytest.raises(ModelError, match=r"none that can be read"):
         read_card(tmp_path)

@@ -14,7 +14,9 @@ from autoglm_nb.models.apply import load_trainable_state, share_frozen
 from autoglm_nb.models.prompts import P_TUNING_WIDTH
 from tests.models.helpers import load, logits_of, reviews, train
 
-SETTINGS: dict[str, Any] = {"rank": 4, "adapter_width": 8, "prompt_length": 3, "top_k": 1, "target_modules": "attention"}
+SETTINGS: dict[str, Any] = {
+    "rank": 4, "adapter_width": 8, "prompt_length": 3, "top_k": 1, "target_modules": "attention",
+}
 STARTS_UNCHANGED = [m for m in METHODS if m not in ("prompt", "p-tuning")]
 
 
@@ -150,9 +152,9 @@ def test_a_checkpointed_state_goes_back_in(encoder: LoadedBase, method: str) -> 
 
 def test_a_state_of_another_configuration_is_refused(encoder: LoadedBase) -> None:
     model = applied(encoder, "lora")
-    with pytest.raises(CheckpointError, match="another configuration"):
+    with pytest.raises(CheckpointError, match=r"another configuration"):
         load_trainable_state(model, trainable_state(applied(encoder, "lora", rank=8)))
-    with pytest.raises(CheckpointError, match="another configuration"):
+    with pytest.raises(CheckpointError, match=r"another configuration"):
         load_trainable_state(model, trainable_state(applied(encoder, "head")))
 
 

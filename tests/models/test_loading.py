@@ -104,6 +104,6 @@ def test_a_models_own_code_runs_only_when_the_user_says_so(tiny_encoder_path: Pa
     (folder / "config.json").write_text(json.dumps(config))
     marker = tmp_path / "ran"
     (folder / "own.py").write_text(f"open({str(marker)!r}, 'w')\n")
-    with pytest.raises(ModelError, match="needs Python code of its own.*--trust-remote-code"):
+    with pytest.raises(ModelError, match=r"needs Python code of its own.*--trust-remote-code"):
         load_base(resolve(str(folder)), task="classification", num_labels=2)
     assert not marker.exists()

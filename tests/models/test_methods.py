@@ -84,7 +84,7 @@ def test_a_value_of_another_method_is_not_judged(tiny_encoder_path: Path) -> Non
 
 
 def test_head_only_needs_a_head(tiny_decoder_path: Path) -> None:
-    with pytest.raises(ModelError, match="needs a classification head"):
+    with pytest.raises(ModelError, match=r"needs a classification head"):
         method_config({"method": "head"}, load(tiny_decoder_path, "causal-lm"))
 
 

@@ -50,7 +50,7 @@ def test_an_unknown_module_is_refused_with_the_closest_name(tiny_encoder_path: P
         target_modules(model, ["quary"])
     with pytest.raises(ModelError, match=r"got 'all_linear'\. Did you mean 'all-linear'"):
         target_modules(model, "all_linear")
-    with pytest.raises(ModelError, match="at least one layer"):
+    with pytest.raises(ModelError, match=r"at least one layer"):
         target_modules(model, [])
 
 

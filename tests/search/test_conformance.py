@@ -73,9 +73,6 @@ class TestCmaes(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySampler
     def sampler(self) -> Callable[[], BaseSampler]:
         return sampler_of("cmaes", startup=0)
 
-    def test_raise_error_for_samplers_during_multi_objectives(self, sampler: Callable[[], BaseSampler]) -> None:
-        super().test_raise_error_for_samplers_during_multi_objectives(sampler)
-
     @pytest.mark.skip(reason="CMA-ES models numeric dimensions only; categorical ones are drawn independently")
     def test_sample_relative_categorical(self) -> None: ...
 
@@ -85,9 +82,24 @@ class TestCmaes(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySampler
 
 @pytest.mark.slow
 class TestBayesian(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
+    """With a coarser search for the best candidate than in use: its quality is not under test, its time is long."""
+
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
-        return sampler_of("bayesian", startup=0)
+        def make() -> BaseSampler:
+            sampler = make_sampler("bayesian", STAND_IN, seed=0, startup=0)
+            wrapped = sampler._make
+
+            def coarse(seed: int) -> BaseSampler:
+                inner = wrapped(seed)
+                assert isinstance(inner, optuna.samplers.GPSampler)
+                inner._n_preliminary_samples, inner._n_local_search = 64, 2
+                return inner
+
+            sampler._make = coarse  # type: ignore[method-assign]
+            return sampler
+
+        return make
 
 
 class TestGivenSampler(BasicSamplerTestCase, MultiObjectiveSamplerTestCase):

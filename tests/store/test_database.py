@@ -28,7 +28,7 @@ def test_a_full_disk_is_its_own_error_and_the_row_before_it_stays(store: Store, 
     store.start_run(study, "trial-0000", RunRole.TRIAL, config={"rank": 8}, trial=0)
     store.end_run(study, "trial-0000", TrialState.COMPLETED, value=0.8)
     _leave_no_room(store)
-    with pytest.raises(DiskFullError, match="There is no room left.*nothing finished is lost") as caught:
+    with pytest.raises(DiskFullError, match=r"There is no room left.*nothing finished is lost") as caught:
         store.start_run(study, "trial-0001", RunRole.TRIAL, config={"long": "x" * 100_000}, trial=1)
     assert isinstance(caught.value, OSError)
     assert [r.run for r in store.runs(study)] == ["trial-0000"]
@@ -76,14 +76,14 @@ def test_a_transaction_left_open_by_an_interrupt_does_not_swallow_the_next_one(s
 
 def test_threads_share_a_store(store: Store, study: str) -> None:
     """The kernel's follower, the worker thread and the main thread use the same object."""
-    errors: list[BaseException] = []
+    errors: list[Exception] = []
 
     def work(author: str) -> None:
         try:
             for i in range(20):
                 store.add_note(study, str(i), author=author)
                 assert store.state(study)[0] is StudyState.QUEUED
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 (shown below)
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(f"author-{i}",)) for i in range(4)]

@@ -45,7 +45,7 @@ def test_a_file_that_is_no_database_is_refused_and_kept(home: Path, content: byt
     """Somebody's file of the same name must survive."""
     home.mkdir()
     (home / "studies.db").write_bytes(content)
-    with pytest.raises(StoreError, match="is not a study store.*AUTOGLM_HOME"):
+    with pytest.raises(StoreError, match=r"is not a study store.*AUTOGLM_HOME"):
         Store(home)
     assert (home / "studies.db").read_bytes() == content
 
@@ -56,14 +56,14 @@ def test_a_truncated_store_is_reported_with_a_remedy(home: Path) -> None:
         store.create_study(make_spec())
     path = home / "studies.db"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(StoreError, match="damaged or truncated.*Restore it from a copy"):
+    with pytest.raises(StoreError, match=r"damaged or truncated.*Restore it from a copy"):
         Store(home)
 
 
 def test_a_damaged_page_is_reported_when_it_is_met(home: Path) -> None:
     """The header may be whole while the rows are not."""
     with Store(home) as store:
-        for i in range(200):
+        for i in range(60):
             store.create_study(make_spec(f"study-{i}"))
     path = home / "studies.db"
     content = bytearray(path.read_bytes())
@@ -102,7 +102,8 @@ def test_the_journal_follows_the_file_system(tmp_path: Path, kind: str, mode: st
 def test_the_innermost_and_latest_mount_decides(tmp_path: Path) -> None:
     """A local disk may be mounted below a network share, and over another mount."""
     mounts = tmp_path / "mounts"
-    mounts.write_text("s:/ /data nfs rw 0 0\n/dev/b /data/local ext4 rw 0 0\n/dev/c /m ext4 rw 0 0\ns:/m /m nfs rw 0 0\n")
+    lines = ["s:/ /data nfs", "/dev/b /data/local ext4", "/dev/c /m ext4", "s:/m /m nfs"]
+    mounts.write_text("".join(f"{line} rw 0 0\n" for line in lines))
     assert journal_mode(Path("/data/studies.db"), mounts) == "delete"
     assert journal_mode(Path("/data/local/studies.db"), mounts) == "wal"
     assert journal_mode(Path("/m/studies.db"), mounts) == "delete"
@@ -125,6 +126,7 @@ def test_a_network_store_keeps_working_without_write_ahead_mode(home: Path, monk
         assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_new_store_at_once_all_succeed(home: Path, python: Python) -> None:
     """A notebook and a server may meet an empty folder at the same moment, Optuna's tables included."""
     code = """

@@ -18,7 +18,9 @@ def setup(warmup: int = 0, size: int = 600, **options: float) -> tuple[torch.nn.
     return parameter, AdaptiveLR(torch.optim.SGD([parameter], lr=0.1), warmup_steps=warmup, **options)  # type: ignore[arg-type]
 
 
-def advance(parameter: torch.nn.Parameter, schedule: AdaptiveLR, grad: torch.Tensor, loss: float | None = None) -> float:
+def advance(
+    parameter: torch.nn.Parameter, schedule: AdaptiveLR, grad: torch.Tensor, loss: float | None = None
+) -> float:
     parameter.grad = grad
     schedule.optimizer.step()
     schedule.step(loss=loss)
@@ -61,9 +63,8 @@ def test_more_noise_lowers_the_rate_and_less_raises_it_within_bounds() -> None:
     parameter, schedule = setup(min_factor=0.2, max_factor=1.5)
 
     def run(sigma: float, steps: int) -> list[float]:
-        return [
-            advance(parameter, schedule, 1.0 + sigma * torch.randn(600, generator=generator)) / 0.1 for _ in range(steps)
-        ]
+        noise = (torch.randn(600, generator=generator) for _ in range(steps))
+        return [advance(parameter, schedule, 1.0 + sigma * n) / 0.1 for n in noise]
 
     settled = run(1.0, 200)
     assert np.mean(settled[100:]) == pytest.approx(1.0, abs=0.1)

@@ -35,7 +35,7 @@ def peft_losses(base: Any, data: Any, plan: Any, initial: dict[str, torch.Tensor
     for module in model.modules():
         if hasattr(module, "dropout_prob"):
             module.dropout_prob = 0.0
-    names = [n for n in plan.config["_targets"]]
+    names = list(plan.config["_targets"])
     peft = get_peft_model(
         model,
         LoraConfig(
@@ -71,7 +71,7 @@ def peft_losses(base: Any, data: Any, plan: Any, initial: dict[str, torch.Tensor
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        losses.append(float(loss))
+        losses.append(loss.item())
     return losses
 
 
@@ -362,3 +362,31 @@ def test_trainable_share_counts_adapter_and_head(make_engine: Callable[..., Any]
     engine.evict(slot)
     slot = engine.admit(plan_run("t", {**CONFIG, "method": "full"}, 0, engine.data))
     assert engine.trainable_share(slot) == 1.0
+
+
+def test_a_loss_scale_changes_no_loss_and_repeats_an_overflowed_batch(
+    make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fp16's scaling, here without fp16: powers of two are exact, and an infinite gradient costs only time."""
+    from autoglm_nb.training.slots import LossScale, Slot, UpdateNorms
+
+    plan = plan_run("t", CONFIG, 0, make_engine().data)
+    engine = make_engine()
+    expected = run_losses(engine, engine.admit(plan), 6)
+    engine = make_engine()
+    slot = engine.admit(plan)
+    run = engine._slots[slot]
+    run.scale = LossScale()
+    got = run_losses(engine, slot, 3)
+    plain = Slot.norms
+
+    def overflow(self: Slot, loss: torch.Tensor) -> UpdateNorms:
+        return UpdateNorms(loss, torch.tensor(float("inf")))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Slot, "norms", overflow)
+        result = engine.step()[slot]
+    assert Slot.norms is plain
+    assert not result.updated and result.failure is None
+    assert run.step == 3 and run.scale.scale == 2.0**15
+    assert got + run_losses(engine, slot, 3) == expected

@@ -93,12 +93,8 @@ def test_a_diverging_neighbour_changes_no_bit_of_the_others(make_engine: Callabl
                     adapter.lora_B.fill_(float("nan"))
         results = engine.step()
         assert (results[slots[1]].failure is not None) is poison
-        outcomes.append(
-            [
-                (results[s].loss, results[s].grad_norm, {n: p.detach().clone() for n, p in engine._slots[s].parameters.items()})
-                for s in (slots[0], slots[2])
-            ]
-        )
+        others = [(results[s], engine._slots[s].parameters) for s in (slots[0], slots[2])]
+        outcomes.append([(r.loss, r.grad_norm, {n: p.detach().clone() for n, p in w.items()}) for r, w in others])
         assert results[slots[0]].failure is None
         assert slots[1] not in engine.step() or not poison
     for (loss, norm, parameters), (loss_2, norm_2, parameters_2) in zip(*outcomes, strict=True):

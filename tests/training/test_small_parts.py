@@ -52,7 +52,7 @@ def test_a_plan_is_completed_and_a_seed_in_the_configuration_wins() -> None:
 
 @pytest.mark.parametrize(
     ("config", "rows", "what"),
-    [({"batch_size": 0}, 10, "batch_size"), ({"epochs": 0}, 10, "epochs"), ({"steps": -1}, 10, "steps"), ({}, 0, "row")],
+    [({"batch_size": 0}, 9, "batch_size"), ({"epochs": 0}, 9, "epochs"), ({"steps": -1}, 9, "steps"), ({}, 0, "row")],
 )
 def test_impossible_plans_are_refused(config: dict[str, Any], rows: int, what: str) -> None:
     with pytest.raises(UsageError, match=what):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -284,11 +285,14 @@ def test_a_really_full_disk(make_study: Callable[..., Study], tmp_path: Path) ->
     try:
         study = make_study(trials=2)
         ballast = home / "ballast"
-        with ballast.open("wb") as file, pytest.raises(OSError, match="space"):
-            while True:
-                file.write(b"\0" * 4096)
-                file.flush()
-        ballast.open("r+b").truncate(max(0, ballast.stat().st_size - 300_000))
+        descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+        try:
+            with contextlib.suppress(OSError):
+                while os.write(descriptor, b"\0" * 4096):
+                    pass
+            os.ftruncate(descriptor, ballast.stat().st_size - 300_000)
+        finally:
+            os.close(descriptor)
         worker = start_worker(study)
         worker.wait(timeout=120)
         state, reason = study.store.state("toy")

@@ -24,14 +24,28 @@ def methods_figure(facts: Facts, groups: Mapping[str, Sequence[Mapping[str, Any]
         return None
     figure, axes = style.canvas(7.2, 0.9 + 0.42 * len(drawn))
     rng = np.random.default_rng(3)
-    for row, (name, values) in enumerate(reversed(list(drawn.items()))):
+    for row, values in enumerate(reversed(list(drawn.values()))):
         colour = SERIES[(len(drawn) - 1 - row) % len(SERIES)]
         spread = rng.uniform(-0.16, 0.16, len(values)) + row
-        axes.scatter(values, spread, s=26, color=colour, marker=_MARKERS[(len(drawn) - 1 - row) % len(_MARKERS)],
-                     alpha=0.8, linewidths=0, zorder=3)  # fmt: skip
+        axes.scatter(
+            values,
+            spread,
+            s=26,
+            color=colour,
+            marker=_MARKERS[(len(drawn) - 1 - row) % len(_MARKERS)],
+            alpha=0.8,
+            linewidths=0,
+            zorder=3,
+        )
         middle = float(np.median(values))
-        axes.plot([middle, middle], [row - 0.3, row + 0.3], color=style.INK, linewidth=2, zorder=4,
-                  label="median" if row == 0 else None)  # fmt: skip
+        axes.plot(
+            [middle, middle],
+            [row - 0.3, row + 0.3],
+            color=style.INK,
+            linewidth=2,
+            zorder=4,
+            label="median" if row == 0 else None,
+        )
     axes.set_yticks(range(len(drawn)), [f"{style.label(n)}  ({len(drawn[n])})" for n in reversed(list(drawn))])
     axes.tick_params(axis="y", colors=style.INK)
     axes.set_ylim(-0.6, len(drawn) - 0.4)
@@ -62,14 +76,28 @@ def pareto_figure(facts: Facts) -> Picture | None:
     front = [p for p in points if p[0] in facts.story.front]
     others = [p for p in points if p[0] not in facts.story.front]
     if others:
-        axes.scatter([p[2] for p in others], [p[1] for p in others], s=26, facecolor=style.GROUND,
-                     edgecolor=COLOURS["pruned"], linewidths=1.1, label="dominated", zorder=2)  # fmt: skip
+        axes.scatter(
+            [p[2] for p in others],
+            [p[1] for p in others],
+            s=26,
+            facecolor=style.GROUND,
+            edgecolor=COLOURS["pruned"],
+            linewidths=1.1,
+            label="dominated",
+            zorder=2,
+        )
     if front:
         front.sort(key=lambda p: p[2])
         if len(facts.objectives) == 2:
             axes.plot([p[2] for p in front], [p[1] for p in front], color=COLOURS["completed"], linewidth=1.2, zorder=2)
-        axes.scatter([p[2] for p in front], [p[1] for p in front], s=48, color=COLOURS["completed"], zorder=3,
-                     label="Pareto front")  # fmt: skip
+        axes.scatter(
+            [p[2] for p in front],
+            [p[1] for p in front],
+            s=48,
+            color=COLOURS["completed"],
+            zorder=3,
+            label="Pareto front",
+        )
         for number, y, x in front[:20]:
             axes.annotate(f"{number}", (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8, color=style.INK)
     axes.set_xlabel(style.label(facts.objectives[1]))

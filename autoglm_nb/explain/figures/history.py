@@ -34,12 +34,27 @@ def history_figure(facts: Facts) -> Picture | None:
         if points:
             face = COLOURS[state] if filled else style.GROUND
             colours = {"color": COLOURS[state]} if marker == "x" else {"facecolor": face, "edgecolor": COLOURS[state]}
-            axes.scatter(*zip(*points, strict=True), s=size, marker=marker, linewidths=1.3, label=state, zorder=3,
-                         clip_on=False, **colours)  # fmt: skip
+            axes.scatter(
+                *zip(*points, strict=True),
+                s=size,
+                marker=marker,
+                linewidths=1.3,
+                label=state,
+                zorder=3,
+                clip_on=False,
+                **colours,
+            )
     steps = _best_so_far(facts)
     last = max(int(t["number"]) for t in facts.trials)
-    axes.step([n for n, _ in steps] + [last], [v for _, v in steps] + [steps[-1][1]], where="post",
-              color=COLOURS["best"], linewidth=1.8, label="best so far", zorder=2)  # fmt: skip
+    axes.step(
+        [n for n, _ in steps] + [last],
+        [v for _, v in steps] + [steps[-1][1]],
+        where="post",
+        color=COLOURS["best"],
+        linewidth=1.8,
+        label="best so far",
+        zorder=2,
+    )
     if baseline is not None:
         axes.axhline(baseline, color=COLOURS["default"], linewidth=1.4, linestyle=(0, (5, 3)), label="default settings")
     axes.set_xlabel("trial")
@@ -66,7 +81,10 @@ def curves_figure(facts: Facts, highlight: Mapping[str, Any] | None = None) -> P
     if not drawn or not any(len(p) > 1 for _, p in drawn):
         return None
     figure, axes = style.canvas()
-    special = {id(facts.best): ("winner", COLOURS["best"], "-"), id(highlight): ("this trial", COLOURS["failed"], (0, (4, 2)))}
+    special = {
+        id(facts.best): ("winner", COLOURS["best"], "-"),
+        id(highlight): ("this trial", COLOURS["failed"], (0, (4, 2))),
+    }
     others = [d for d in drawn if id(d[0]) not in special][-_MOST_CURVES:]
     named = set()
     for trial, points in others:
@@ -74,14 +92,31 @@ def curves_figure(facts: Facts, highlight: Mapping[str, Any] | None = None) -> P
         name = state if state not in named else None
         named.add(state)
         ended = state != "completed"
-        axes.plot(*zip(*points, strict=True), color=COLOURS.get(state, COLOURS["pruned"]), linewidth=0.9,
-                  alpha=0.55, linestyle=":" if ended else "-", marker="o" if ended else None, markevery=[-1],
-                  markersize=4, markerfacecolor=style.GROUND, label=name)  # fmt: skip
+        axes.plot(
+            *zip(*points, strict=True),
+            color=COLOURS.get(state, COLOURS["pruned"]),
+            linewidth=0.9,
+            alpha=0.55,
+            linestyle=":" if ended else "-",
+            marker="o" if ended else None,
+            markevery=[-1],
+            markersize=4,
+            markerfacecolor=style.GROUND,
+            label=name,
+        )
     for trial, points in drawn:
         if id(trial) in special and trial is not None:
             name, colour, line = special[id(trial)]
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=2.2, linestyle=line, marker="o",
-                      markersize=4.5, label=f"{name} (trial {trial['number']})", zorder=4)  # fmt: skip
+            axes.plot(
+                *zip(*points, strict=True),
+                color=colour,
+                linewidth=2.2,
+                linestyle=line,
+                marker="o",
+                markersize=4.5,
+                label=f"{name} (trial {trial['number']})",
+                zorder=4,
+            )
     values = [v for _, p in drawn for _, v in p]
     style.show_range(axes, values, facts.maximize)
     axes.set_xlabel("evaluation")

@@ -37,8 +37,15 @@ def importance_figure(importance: Importance, facts: Facts) -> Picture | None:
         for end in (share.low, share.high):
             axes.plot([end, end], [y - 0.13, y + 0.13], color=style.INK, linewidth=1.4, zorder=3)
         aside = f"{100 * share.share:.0f} %" + (f", {share.trials} trials" if share.conditional else "")
-        axes.annotate(aside, (share.high, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8.5,
-                      color=style.QUIET)  # fmt: skip
+        axes.annotate(
+            aside,
+            (share.high, y),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            color=style.QUIET,
+        )
     axes.set_yticks(list(ys), [style.label(s.name) for s in shares])
     axes.tick_params(axis="y", colors=style.INK)
     axes.grid(visible=False, axis="y")
@@ -65,8 +72,10 @@ def parallel_figure(facts: Facts, order: Sequence[str] = ()) -> Picture | None:
     colours = _ramp()
     for i in np.argsort(goodness):
         heights = [_height(a, trials[i].get("config") or {}) for a in axes_found]
-        heights = [None if h is None else h + (rng.uniform(-_JITTER, _JITTER) if a.kind != "number" else 0.0)
-                   for a, h in zip(axes_found, heights, strict=True)]  # fmt: skip
+        heights = [
+            None if h is None else h + (rng.uniform(-_JITTER, _JITTER) if a.kind != "number" else 0.0)
+            for a, h in zip(axes_found, heights, strict=True)
+        ]
         winner = facts.best is not None and trials[i]["number"] == facts.best["number"]
         look: dict[str, Any] = {"color": colours(float(goodness[i])), "linewidth": 1.0, "alpha": 0.65, "zorder": 2}
         if winner:
@@ -75,9 +84,17 @@ def parallel_figure(facts: Facts, order: Sequence[str] = ()) -> Picture | None:
     for x, axis in enumerate(axes_found):
         axes.axvline(x, color=style.QUIET, linewidth=0.8, zorder=1)
         for height, text in _marks(axis):
-            axes.annotate(text, (x, height), xytext=(4, 0), textcoords="offset points", fontsize=7.5, va="center",
-                          color=style.INK, zorder=5,
-                          bbox={"facecolor": style.GROUND, "edgecolor": "none", "alpha": 0.75, "pad": 0.6})  # fmt: skip
+            axes.annotate(
+                text,
+                (x, height),
+                xytext=(4, 0),
+                textcoords="offset points",
+                fontsize=7.5,
+                va="center",
+                color=style.INK,
+                zorder=5,
+                bbox={"facecolor": style.GROUND, "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
+            )
     axes.set_xticks(range(len(axes_found)), [style.label(a.name, 16) for a in axes_found])
     axes.tick_params(axis="x", colors=style.INK)
     axes.set_xlim(-0.1, len(axes_found) - 1 + 0.45)
@@ -87,8 +104,16 @@ def parallel_figure(facts: Facts, order: Sequence[str] = ()) -> Picture | None:
     axes.spines["left"].set_visible(False)
     if any(a.name not in (t.get("config") or {}) for a in axes_found for t in trials):
         axes.axhline(_BELOW, color=style.QUIET, linewidth=0.7, linestyle=":", zorder=1)
-        axes.text(1.0, _BELOW, "not active", transform=axes.get_yaxis_transform(), fontsize=7.5, color=style.QUIET,
-                  va="bottom", ha="right")  # fmt: skip
+        axes.text(
+            1.0,
+            _BELOW,
+            "not active",
+            transform=axes.get_yaxis_transform(),
+            fontsize=7.5,
+            color=style.QUIET,
+            va="bottom",
+            ha="right",
+        )
     alt = f"{len(trials)} completed trials over {', '.join(a.name for a in axes_found)}; darker lines are better."
     caption = f"Completed trials: the darker the better in {facts.metric}; the winner is the thick green line."
     return Picture("parallel-coordinates", caption, alt, figure)
@@ -116,12 +141,29 @@ def two_figure(facts: Facts, names: tuple[str, str]) -> Picture | None:
     jitter = [0.0 if a.kind == "number" else _JITTER for a in (first, second)]
     drawn_x = xs + rng.uniform(-1, 1, len(xs)) * jitter[0]
     drawn_y = ys + rng.uniform(-1, 1, len(ys)) * jitter[1]
-    points = axes.scatter(drawn_x, drawn_y, c=shown, cmap=_ramp() if facts.maximize else _ramp().reversed(), s=42,
-                          edgecolor=style.GROUND, linewidths=0.8, zorder=3)  # fmt: skip
+    points = axes.scatter(
+        drawn_x,
+        drawn_y,
+        c=shown,
+        cmap=_ramp() if facts.maximize else _ramp().reversed(),
+        s=42,
+        edgecolor=style.GROUND,
+        linewidths=0.8,
+        zorder=3,
+    )
     for i, trial in enumerate(trials):
         if facts.best is not None and trial["number"] == facts.best["number"]:
-            axes.scatter(drawn_x[i], drawn_y[i], s=150, marker="D", facecolor="none", edgecolor=COLOURS["best"],
-                         linewidths=2, zorder=4, label=f"winner (trial {trial['number']})")  # fmt: skip
+            axes.scatter(
+                drawn_x[i],
+                drawn_y[i],
+                s=150,
+                marker="D",
+                facecolor="none",
+                edgecolor=COLOURS["best"],
+                linewidths=2,
+                zorder=4,
+                label=f"winner (trial {trial['number']})",
+            )
     for axis, ticks in ((first, axes.xaxis), (second, axes.yaxis)):
         marks = _marks(axis)
         ticks.set_ticks([m[0] for m in marks], [m[1] for m in marks])
@@ -132,7 +174,7 @@ def two_figure(facts: Facts, names: tuple[str, str]) -> Picture | None:
     style.legend(axes, 1)
     bar = figure.colorbar(points, ax=axes, pad=0.02)
     bar.set_label(style.label(facts.metric), color=style.INK, fontsize=9)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(colors=style.QUIET, labelsize=8.5, length=0)
     style.number_axis(bar.ax.yaxis)
     kind = "Lines are a smoothed height map of the completed trials." if smooth else "Choices are spread out a little."
@@ -151,19 +193,54 @@ def ranges_figure(facts: Facts) -> Picture | None:
         axes.plot([0, 1], [row, row], color=style.GRID, linewidth=6, solid_capstyle="round", zorder=1)
         for state, marker in (("failed", "x"), ("pruned", "o"), ("completed", "o")):
             heights = [_height(axis, t.get("config") or {}) for t in facts.in_state(state)]
-            points = [h + (0.0 if axis.kind == "number" else float(rng.uniform(-0.02, 0.02))) for h in heights
-                      if h is not None]  # fmt: skip
+            points = [
+                h + (0.0 if axis.kind == "number" else float(rng.uniform(-0.02, 0.02)))
+                for h in heights
+                if h is not None
+            ]
             if points:
-                colours = {"color": COLOURS[state]} if marker == "x" else {
-                    "facecolor": style.GROUND if state == "pruned" else COLOURS[state], "edgecolor": COLOURS[state]}
-                axes.scatter(points, rng.uniform(-0.14, 0.14, len(points)) + row, s=17, marker=marker, linewidths=0.9,
-                             alpha=0.75, zorder=2, label=state if row == 0 else None, **colours)  # fmt: skip
+                colours = (
+                    {"color": COLOURS[state]}
+                    if marker == "x"
+                    else {
+                        "facecolor": style.GROUND if state == "pruned" else COLOURS[state],
+                        "edgecolor": COLOURS[state],
+                    }
+                )
+                axes.scatter(
+                    points,
+                    rng.uniform(-0.14, 0.14, len(points)) + row,
+                    s=17,
+                    marker=marker,
+                    linewidths=0.9,
+                    alpha=0.75,
+                    zorder=2,
+                    label=state if row == 0 else None,
+                    **colours,
+                )
         if facts.best is not None and (height := _height(axis, facts.best_config)) is not None:
-            axes.scatter([height], [row], s=95, marker="D", facecolor="none", edgecolor=COLOURS["best"], linewidths=2,
-                         zorder=4, label="winner" if row == 0 else None)  # fmt: skip
+            axes.scatter(
+                [height],
+                [row],
+                s=95,
+                marker="D",
+                facecolor="none",
+                edgecolor=COLOURS["best"],
+                linewidths=2,
+                zorder=4,
+                label="winner" if row == 0 else None,
+            )
         for height, text in _marks(axis, ends_only=axis.kind == "number"):
-            axes.annotate(text, (height, row), xytext=(0, -10), textcoords="offset points", fontsize=7.5, ha="center",
-                          va="top", color=style.QUIET)  # fmt: skip
+            axes.annotate(
+                text,
+                (height, row),
+                xytext=(0, -10),
+                textcoords="offset points",
+                fontsize=7.5,
+                ha="center",
+                va="top",
+                color=style.QUIET,
+            )
     axes.set_yticks(range(len(axes_found)), [style.label(a.name) for a in reversed(axes_found)])
     axes.tick_params(axis="y", colors=style.INK)
     axes.set_xticks([])

@@ -12,6 +12,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +24,33 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "COLOURS", "FORMATS", "SERIES", "Picture", "canvas", "ground", "halo", "headroom", "label", "legend", "number_axis", "png",
-    "save", "show_range",
-]  # fmt: skip
+    "COLOURS",
+    "FORMATS",
+    "SERIES",
+    "Picture",
+    "canvas",
+    "ground",
+    "halo",
+    "headroom",
+    "label",
+    "legend",
+    "number_axis",
+    "save",
+    "show_range",
+]
 
 GROUND = "#fdfdfb"
 INK = "#22262b"
 QUIET = "#5d646c"
 GRID = "#dcdfe2"
 COLOURS = {
-    "completed": "#0072b2", "best": "#00795a", "failed": "#c44900", "pruned": "#6f767d", "default": "#a2528a",
+    "completed": "#0072b2",
+    "best": "#00795a",
+    "failed": "#c44900",
+    "pruned": "#6f767d",
+    "default": "#a2528a",
     "running": "#6f767d",
-}  # fmt: skip
+}
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#a2528a", "#e69f00", "#56b4e9", "#5d646c")
 FORMATS = ("svg", "png", "pdf")
 _DPI = 150
@@ -55,6 +71,11 @@ class Picture:
     caption: str
     alt: str
     figure: Figure
+
+    @cached_property
+    def png(self) -> bytes:
+        """The figure as PNG, without a date or a path inside; rendered once."""
+        return _render(self, "png")
 
 
 def canvas(width: float = 7.2, height: float = 3.4, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
@@ -82,9 +103,9 @@ def ground(axes: Axes) -> None:
     axes.tick_params(colors=QUIET, labelsize=8.5, length=0)
     for part in (axes.xaxis.label, axes.yaxis.label):
         part.set_color(INK)
-        part.set_size(9)
+        part.set_fontsize(9)
     axes.title.set_color(INK)
-    axes.title.set_size(9.5)
+    axes.title.set_fontsize(9.5)
 
 
 def legend(axes: Axes, columns: int = 4) -> None:
@@ -92,9 +113,18 @@ def legend(axes: Axes, columns: int = 4) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         axes.legend(
-            handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, fontsize=8.5,
-            labelcolor=INK, handletextpad=0.5, columnspacing=1.4, borderaxespad=0.2,
-        )  # fmt: skip
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            ncols=columns,
+            frameon=False,
+            fontsize=8.5,
+            labelcolor=INK,
+            handletextpad=0.5,
+            columnspacing=1.4,
+            borderaxespad=0.2,
+        )
 
 
 def label(text: object, limit: int = 28) -> str:
@@ -146,11 +176,6 @@ def show_range(axes: Axes, values: Sequence[float], maximize: bool, always: Sequ
     return bool((data < bottom).any() or (data > top).any())
 
 
-def png(picture: Picture) -> bytes:
-    """The figure as PNG, without a date or a path inside."""
-    return _render(picture, "png")
-
-
 def save(picture: Picture, folder: Path, formats: Sequence[str]) -> list[Path]:
     """Write the figure once per format.
 
@@ -163,7 +188,7 @@ def save(picture: Picture, folder: Path, formats: Sequence[str]) -> list[Path]:
     paths = []
     for kind in formats:
         path = folder / f"{picture.name}.{kind}"
-        path.write_bytes(_render(picture, kind))
+        path.write_bytes(picture.png if kind == "png" else _render(picture, kind))
         paths.append(path)
     return paths
 
@@ -176,11 +201,21 @@ def _render(picture: Picture, kind: str) -> bytes:
         "svg": {"Date": None, "Creator": None, "Title": picture.alt},
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Title": picture.caption},
     }[kind]
+    _settle(picture.figure)
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": picture.name, "svg.fonttype": "path"}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph the font lacks is drawn as a box; the table has the text
         picture.figure.savefig(buffer, format=kind, metadata=metadata, facecolor=GROUND)
     return _small(buffer.getvalue(), picture.alt) if kind == "png" else buffer.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Lay out once: another pass would move things by a hair and cost as much as drawing."""
+    if figure.get_layout_engine() is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def _small(data: bytes, alt: str) -> bytes:

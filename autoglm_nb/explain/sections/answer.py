@@ -80,12 +80,14 @@ def _gain(facts: Facts) -> list[Sentence]:
     baseline, gain = words.finite(head.get("baseline_value")), words.finite(head.get("gain"))
     if baseline is None or gain is None:
         return [Sentence("How much tuning gained is not known, because the default settings were not measured")]
-    evidence = (
-        f"{words.score((facts.best or {})['value'])} against {words.score(baseline)} {facts.metric}, same validation rows"
-    )
+    best = words.score((facts.best or {})["value"])
+    evidence = f"{best} against {words.score(baseline)} {facts.metric}, same validation rows"
     if gain > 0:
-        return [Sentence(f"On the rows it was chosen by, that is {words.score(gain)} better than the default settings",
-                         evidence)]  # fmt: skip
+        return [
+            Sentence(
+                f"On the rows it was chosen by, that is {words.score(gain)} better than the default settings", evidence
+            )
+        ]
     return [Sentence("On the rows it was chosen by, tuning found nothing better than the default settings", evidence)]
 
 
@@ -107,10 +109,14 @@ def _sure(facts: Facts) -> list[Sentence]:
         rows += " that selection never saw"
     winner = final["winner"]
     seeds = len(winner.get("values") or [])
+    if not seeds:
+        return [Sentence("How sure this is could not be measured", "every confirmation run failed")]
     metric = words.metric_name(final.get("metric") or facts.study.get("metric"))
     low, high = (words.finite(winner.get(k)) for k in ("low", "high"))
-    interval = "" if seeds < 2 or low is None or high is None else (
-        f", 95 % interval {words.score(low)} to {words.score(high)}"
+    interval = (
+        ""
+        if seeds < 2 or low is None or high is None
+        else (f", 95 % interval {words.score(low)} to {words.score(high)}")
     )
     sentences = [
         Sentence(
@@ -138,17 +144,23 @@ def _paired(facts: Facts) -> list[Sentence]:
             return [Sentence("Whether it beats the default settings there is not known", "one seed, no interval")]
         return []
     seeds = len(final.get("seeds") or [])
-    evidence = (
-        f"paired over {plural(seeds, 'seed')}: {words.gain(mean)}, 95 % interval {words.gain(low)} to {words.gain(high)}"
-        + (f", p = {p:.3f}" if p is not None and p >= 0.001 else ", p < 0.001" if p is not None else "")
-    )
+    interval = f"95 % interval {words.gain(low)} to {words.gain(high)}"
+    evidence = f"paired over {plural(seeds, 'seed')}: {words.gain(mean)}, {interval}" + _p_value(p)
     if low > 0:
         return [Sentence("The gain over the default settings holds on these rows", evidence)]
     if high < 0:
         return [Sentence("On these rows it is worse than the default settings", evidence)]
     return [
-        Sentence("On these rows there is no clear difference from the default settings; chance may explain it", evidence)
+        Sentence(
+            "On these rows there is no clear difference from the default settings; chance may explain it", evidence
+        )
     ]
+
+
+def _p_value(p: float | None) -> str:
+    if p is None:
+        return ""
+    return f", p = {p:.3f}" if p >= 0.001 else ", p < 0.001"
 
 
 def _numbers(facts: Facts) -> dict[str, object]:

@@ -20,32 +20,49 @@ def behaves(facts: Facts, found: Sensitivity | None) -> Section:
     """Predicted changes around the winner, with the interval of each."""
     title = "How it behaves around the winner"
     if found is None:
-        return Section("sensitivity", title, (Sentence("There is no winner to look around", facts.story.counts()
-                                                       or "no trial has ended"),))  # fmt: skip
+        return Section(
+            "sensitivity",
+            title,
+            (Sentence("There is no winner to look around", facts.story.counts() or "no trial has ended"),),
+        )
     if not found.evidence:
-        return Section("sensitivity", title, (Sentence("There is no evidence about what small changes would do",
-                                                       found.because),))  # fmt: skip
+        return Section(
+            "sensitivity", title, (Sentence("There is no evidence about what small changes would do", found.because),)
+        )
     clear = [m for m in found.moves if m.low > 0 or m.high < 0]
     sentences = [_told(facts, m) for m in sorted(clear, key=lambda m: -abs(m.change))[:5]]
     if not clear:
-        sentences = [Sentence("No single change around the winner has a clear effect",
-                              "every 95 % interval contains zero")]  # fmt: skip
+        sentences = [
+            Sentence("No single change around the winner has a clear effect", "every 95 % interval contains zero")
+        ]
     quiet = sorted({m.name for m in found.moves} - {m.name for m in clear})
     if clear and quiet:
         sentences.append(Sentence(f"No clear effect of changing {', '.join(quiet)}", "95 % intervals contain zero"))
     if found.skipped:
-        sentences.append(Sentence(f"{', '.join(found.skipped)} cannot be changed alone, because other settings depend "
-                                  "on it"))  # fmt: skip
-    sentences.append(Sentence("Predicted by a Gaussian process, not measured",
-                              f"cross-validated R² {found.r2:.2f}, {found.trials} trials"))  # fmt: skip
+        sentences.append(
+            Sentence(f"{', '.join(found.skipped)} cannot be changed alone, because other settings depend on it")
+        )
+    sentences.append(
+        Sentence(
+            "Predicted by a Gaussian process, not measured", f"cross-validated R² {found.r2:.2f}, {found.trials} trials"
+        )
+    )
     rows = tuple(
-        (words.clean(m.name, 40), label(m.value) if isinstance(m.value, str) else words.number(m.value),
-         words.number(m.to), words.gain(m.change), f"{words.gain(m.low)} to {words.gain(m.high)}")
+        (
+            words.clean(m.name, 40),
+            label(m.value) if isinstance(m.value, str) else words.number(m.value),
+            words.number(m.to),
+            words.gain(m.change),
+            f"{words.gain(m.low)} to {words.gain(m.high)}",
+        )
         for m in found.moves
-    )  # fmt: skip
-    table = Table(f"Predicted change in {facts.metric} when one setting moves by a tenth of its range, or to another "
-                  "choice", ("Setting", "Now", "Changed to", "Change", "95 % interval"), rows,
-                  frozenset({1, 2, 3, 4}))  # fmt: skip
+    )
+    table = Table(
+        f"Predicted change in {facts.metric} when one setting moves by a tenth of its range, or to another choice",
+        ("Setting", "Now", "Changed to", "Change", "95 % interval"),
+        rows,
+        frozenset({1, 2, 3, 4}),
+    )
     numbers = {
         "r2": found.r2,
         "moves": [m.__dict__ for m in found.moves],

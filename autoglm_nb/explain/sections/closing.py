@@ -35,15 +35,28 @@ def provenance(facts: Facts) -> Section:
         sentences.append(Sentence(f"The study was created {day}", f"identity {str(facts.study.get('identity'))[:12]}"))
     seed = facts.study.get("seed")
     if cell:
-        sentences.append(Sentence("To reproduce it, run the cell below on the same data under another name",
-                                  f"seed {words.number(seed)}; versions and checksums are in the table"))  # fmt: skip
+        sentences.append(
+            Sentence(
+                "To reproduce it, run the cell below on the same data under another name",
+                f"seed {words.number(seed)}; versions and checksums are in the table",
+            )
+        )
     else:
-        sentences.append(Sentence("The study was not started from a cell; its space and seed are in the table",
-                                  f"seed {words.number(seed)}"))  # fmt: skip
+        sentences.append(
+            Sentence(
+                "The study was not started from a cell; its space and seed are in the table",
+                f"seed {words.number(seed)}",
+            )
+        )
     rows = tuple((k, v) for k, v in facts.story.provenance_rows())
     code = cell
     if not cell and facts.space is not None and facts.space.dimensions:
         code = words.clean(facts.space.to_source(), 8000, lines=True)
-    return Section("provenance", "Provenance and how to reproduce it", tuple(sentences),
-                   (Table("Where this result comes from", ("What", "Value"), rows),) if rows else (), code=code,
-                   facts={"study": dict(facts.study), "provenance": dict(facts.story.provenance)})  # fmt: skip
+    return Section(
+        "provenance",
+        "Provenance and how to reproduce it",
+        tuple(sentences),
+        (Table("Where this result comes from", ("What", "Value"), rows),) if rows else (),
+        code=code,
+        facts={"study": dict(facts.study), "provenance": dict(facts.story.provenance)},
+    )

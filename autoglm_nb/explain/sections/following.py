@@ -25,9 +25,14 @@ def following(facts: Facts, found: tuple[Importance, ...], around: Sensitivity |
         around: sensitivity around the winner, None without a winner.
     """
     sentences = [
-        *_unfinished(facts), *_failures(facts), *_edges(facts, found[0]), *_fewer(found[0], around), *_search(facts, found[0]),
-        *_seeds(facts), *_stopped(facts),
-    ]  # fmt: skip
+        *_unfinished(facts),
+        *_failures(facts),
+        *_edges(facts, found[0]),
+        *_fewer(found[0], around),
+        *_search(facts, found[0]),
+        *_seeds(facts),
+        *_stopped(facts),
+    ]
     if not sentences:
         sentences = [Sentence("The figures suggest nothing in particular", "no setting at its edge, no open question")]
     return Section("next", "What to try next", tuple(sentences))
@@ -37,8 +42,10 @@ def _unfinished(facts: Facts) -> Iterator[Sentence]:
     state = facts.story.state
     if state in ("interrupted", "paused", "stopped", "failed"):
         reason = facts.story.reason.rstrip(".")
-        yield Sentence(f"Continue the study: start the same cell with --name {facts.name}",
-                       f"it is {state}" + (f": {reason}" if reason else ""))  # fmt: skip
+        yield Sentence(
+            f"Continue the study: start the same cell with --name {facts.name}",
+            f"it is {state}" + (f": {reason}" if reason else ""),
+        )
     elif not facts.trials:
         yield Sentence("Wait for the first trial", f"the study is {state}")
 
@@ -47,8 +54,10 @@ def _failures(facts: Facts) -> Iterator[Sentence]:
     failed = facts.in_state("failed")
     if failed and len(failed) >= max(2, len(facts.trials) // 4):
         reason = words.clean(failed[-1].get("because") or "no reason was recorded", 200).rstrip(".")
-        yield Sentence("See to the failures first: a search that loses trials learns little",
-                       f"{len(failed)} of {plural(len(facts.trials), 'trial')} failed, the last one: {reason}")  # fmt: skip
+        yield Sentence(
+            "See to the failures first: a search that loses trials learns little",
+            f"{len(failed)} of {plural(len(facts.trials), 'trial')} failed, the last one: {reason}",
+        )
 
 
 def _edges(facts: Facts, one: Importance) -> Iterator[Sentence]:
@@ -68,12 +77,17 @@ def _edges(facts: Facts, one: Importance) -> Iterator[Sentence]:
             continue
         low, high = axis.value(0.0), axis.value(1.0)
         end, word = (high, "above") if unit >= 0.5 else (low, "below")
-        lead = f"Widen {axis.name} to {word} {words.number(end)}" if axis.kind == "number" else (
-            f"Try values of {axis.name} {word} {words.number(end)}"
+        lead = (
+            f"Widen {axis.name} to {word} {words.number(end)}"
+            if axis.kind == "number"
+            else (f"Try values of {axis.name} {word} {words.number(end)}")
         )
         weight = f"; it explains {words.share(share.share)} of the variation" if share is not None else ""
-        yield Sentence(lead, f"the winner lies at the end of its range: {words.number(facts.best_config[axis.name])} in "
-                             f"{words.number(low)} to {words.number(high)}{weight}")  # fmt: skip
+        yield Sentence(
+            lead,
+            f"the winner lies at the end of its range: {words.number(facts.best_config[axis.name])} in "
+            f"{words.number(low)} to {words.number(high)}{weight}",
+        )
 
 
 def _fewer(one: Importance, around: Sensitivity | None) -> Iterator[Sentence]:
@@ -86,8 +100,10 @@ def _fewer(one: Importance, around: Sensitivity | None) -> Iterator[Sentence]:
     small = [s for s in one.shares if not s.matters and s.high < 0.05 and s.name in still]
     if small:
         parts = ", ".join(f"{s.name} at most {words.share(s.high)}" for s in small[:6])
-        yield Sentence(f"Fix {', '.join(s.name for s in small[:6])} and search the rest",
-                       f"upper ends of the 95 % intervals of their share: {parts}; no clear effect around the winner")  # fmt: skip
+        yield Sentence(
+            f"Fix {', '.join(s.name for s in small[:6])} and search the rest",
+            f"upper ends of the 95 % intervals of their share: {parts}; no clear effect around the winner",
+        )
 
 
 def _search(facts: Facts, one: Importance) -> Iterator[Sentence]:
@@ -97,12 +113,16 @@ def _search(facts: Facts, one: Importance) -> Iterator[Sentence]:
     if len(done) >= 8:
         position = next(i for i, t in enumerate(done) if t["number"] == facts.best["number"]) + 1
         if position > 0.8 * len(done):
-            yield Sentence("Give it more trials: continue with a greater --trials",
-                           f"the best came with completed trial {position} of {len(done)}")  # fmt: skip
+            yield Sentence(
+                "Give it more trials: continue with a greater --trials",
+                f"the best came with completed trial {position} of {len(done)}",
+            )
         elif position <= len(done) / 2 and len(done) >= 16:
-            yield Sentence("More trials of the same kind are unlikely to help much; change the space, the data or the "
-                           "model instead", f"nothing better in the last {len(done) - position} of {len(done)} "
-                           "completed trials")  # fmt: skip
+            yield Sentence(
+                "More trials of the same kind are unlikely to help much; change the space, the data or the "
+                "model instead",
+                f"nothing better in the last {len(done) - position} of {len(done)} completed trials",
+            )
     if not one.evidence and len(done) > 0:
         yield Sentence("Run more trials before fixing or dropping a setting", one.because)
 
@@ -113,8 +133,10 @@ def _seeds(facts: Facts) -> Iterator[Sentence]:
     low, high = words.finite(difference.get("low")), words.finite(difference.get("high"))
     seeds = len(final.get("seeds") or [])
     if low is not None and high is not None and low <= 0 <= high:
-        yield Sentence(f"Confirm on more seeds, for example --seeds {max(5, seeds + 2)}",
-                       f"with {plural(seeds, 'seed')} the interval {words.gain(low)} to {words.gain(high)} contains zero")  # fmt: skip
+        yield Sentence(
+            f"Confirm on more seeds, for example --seeds {max(5, seeds + 2)}",
+            f"with {plural(seeds, 'seed')} the interval {words.gain(low)} to {words.gain(high)} contains zero",
+        )
     elif facts.completed and not facts.story.has_final and facts.story.state == "finished":
         yield Sentence("Confirm the winner on several seeds, for example --seeds 3", "no confirmation runs are stored")
 
@@ -122,5 +144,7 @@ def _seeds(facts: Facts) -> Iterator[Sentence]:
 def _stopped(facts: Facts) -> Iterator[Sentence]:
     saved = savings(facts)
     if saved.compared >= 3 and len(saved.ahead) >= 0.3 * saved.compared:
-        yield Sentence("Prune later or not at all, for example --pruner none",
-                       f"{len(saved.ahead)} of {saved.compared} early stops were ahead of the winner at that point")  # fmt: skip
+        yield Sentence(
+            "Prune later or not at all, for example --pruner none",
+            f"{len(saved.ahead)} of {saved.compared} early stops were ahead of the winner at that point",
+        )

@@ -42,9 +42,13 @@ def mattered(facts: Facts, found: tuple[Importance, ...]) -> Section:
     if first.evidence and len(order) > 1:
         pictures.append(two_figure(facts, (order[0], order[1])))
     return Section(
-        "importance", "What mattered", tuple(sentences), tuple(tables), tuple(p for p in pictures if p),
+        "importance",
+        "What mattered",
+        tuple(sentences),
+        tuple(tables),
+        tuple(p for p in pictures if p),
         facts={"objectives": [_numbers(one) for one in found]},
-    )  # fmt: skip
+    )
 
 
 def _sentences(facts: Facts, one: Importance, objective: str) -> list[Sentence]:
@@ -57,16 +61,20 @@ def _sentences(facts: Facts, one: Importance, objective: str) -> list[Sentence]:
     sentences = [_share_sentence(lead, s, one, objective) for s in one.shares if s.matters][:6]
     if not sentences:
         sentences.append(
-            Sentence(f"{lead}{'t' if lead else 'T'}he settings together predict held-out trials, but none stands out "
-                     "alone", f"R² {one.r2:.2f}; no setting beats a column of noise in 95 % of the resamples")
-        )  # fmt: skip
+            Sentence(
+                f"{lead}{'t' if lead else 'T'}he settings together predict held-out trials, but none stands out alone",
+                f"R² {one.r2:.2f}; no setting beats a column of noise in 95 % of the resamples",
+            )
+        )
     quiet = [s for s in one.shares if not s.matters]
     if quiet:
         names = ", ".join(f"{s.name} {words.share(s.share)}" for s in quiet[:8])
         sentences.append(
-            Sentence(f"{lead}{'n' if lead else 'N'}o effect could be shown for {_listed([s.name for s in quiet])}",
-                     f"{names}; no more than a column of noise")
-        )  # fmt: skip
+            Sentence(
+                f"{lead}{'n' if lead else 'N'}o effect could be shown for {_listed([s.name for s in quiet])}",
+                f"{names}; no more than a column of noise",
+            )
+        )
     sentences += _interactions(lead, one)
     if one.unscored:
         names = ", ".join(f"{name} in {plural(n, 'trial')}" for name, n in one.unscored)
@@ -107,15 +115,17 @@ def _table(facts: Facts, one: Importance, objective: str) -> Table:
     rows = []
     for s in one.shares:
         other = top.get(s.name)
-        rows.append((
-            words.clean(s.name, 40),
-            words.share(s.share),
-            f"{100 * s.low:.0f} to {100 * s.high:.0f} %",
-            "yes" if s.matters else "not shown",
-            _value(best_setting(s, one.observations.maximize)[0]),
-            "–" if other is None else f"{words.share(other[0])} ({100 * other[1]:.0f} to {100 * other[2]:.0f})",
-            f"{s.trials}" + (" (conditional)" if s.conditional else ""),
-        ))  # fmt: skip
+        rows.append(
+            (
+                words.clean(s.name, 40),
+                words.share(s.share),
+                f"{100 * s.low:.0f} to {100 * s.high:.0f} %",
+                "yes" if s.matters else "not shown",
+                _value(best_setting(s, one.observations.maximize)[0]),
+                "–" if other is None else f"{words.share(other[0])} ({100 * other[1]:.0f} to {100 * other[2]:.0f})",
+                f"{s.trials}" + (" (conditional)" if s.conditional else ""),
+            )
+        )
     caption = (
         f"Importance for {objective}: share of the variation over the whole space (fANOVA, 95 % bootstrap interval), "
         "and share in what sets the best trials apart (PED-ANOVA)"
@@ -134,13 +144,22 @@ def _numbers(one: Importance) -> dict[str, Any]:
         "pruned_used": int(one.observations.pruned.sum()),
         "left_out": one.observations.left_out,
         "shares": [
-            {"name": s.name, "share": s.share, "low": s.low, "high": s.high, "trials": s.trials,
-             "conditional": s.conditional, "matters": s.matters, "marginal": [list(m) for m in s.marginal]}
+            {
+                "name": s.name,
+                "share": s.share,
+                "low": s.low,
+                "high": s.high,
+                "trials": s.trials,
+                "conditional": s.conditional,
+                "matters": s.matters,
+                "marginal": [list(m) for m in s.marginal],
+            }
             for s in one.shares
         ],
-        "interactions": [{"names": list(i.names), "share": i.share, "low": i.low, "high": i.high}
-                         for i in one.interactions],
-    }  # fmt: skip
+        "interactions": [
+            {"names": list(i.names), "share": i.share, "low": i.low, "high": i.high} for i in one.interactions
+        ],
+    }
 
 
 def _value(value: Any) -> str:

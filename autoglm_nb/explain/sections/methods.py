@@ -26,48 +26,84 @@ def methods(facts: Facts) -> Section:
         return Section("methods", "Methods compared", (Sentence("There is nothing to compare", told),))
     done = {n: [t for t in g if t in facts.completed] for n, g in groups.items()}
     rows = tuple(_row(facts, name, groups[name], done[name]) for name in groups)
-    heads = ("Method", "Trials", f"Best {facts.metric}", f"Median {facts.metric}", "Trainable share",
-             "Time a trial", "Peak memory")  # fmt: skip
+    heads = (
+        "Method",
+        "Trials",
+        f"Best {facts.metric}",
+        f"Median {facts.metric}",
+        "Trainable share",
+        "Time a trial",
+        "Peak memory",
+    )
     caption = "Methods as they did in this study; medians over completed trials"
     table = Table(caption, heads, rows, frozenset(range(1, 7)))
     picture = methods_figure(facts, done)
     numbers = {
-        n: {"trials": len(groups[n]), "values": [t["value"] for t in done[n]],
-            "trainable_share": _median(done[n], "trainable_share"), "memory_gb": _median(done[n], "memory_gb"),
-            "seconds": _median_seconds(done[n])} for n in groups
-    }  # fmt: skip
-    return Section("methods", "Methods compared", tuple(_sentences(facts, done)), (table,),
-                   (picture,) if picture else (), facts=numbers)  # fmt: skip
+        n: {
+            "trials": len(groups[n]),
+            "values": [t["value"] for t in done[n]],
+            "trainable_share": _median(done[n], "trainable_share"),
+            "memory_gb": _median(done[n], "memory_gb"),
+            "seconds": _median_seconds(done[n]),
+        }
+        for n in groups
+    }
+    return Section(
+        "methods",
+        "Methods compared",
+        tuple(_sentences(facts, done)),
+        (table,),
+        (picture,) if picture else (),
+        facts=numbers,
+    )
 
 
 def pareto(facts: Facts) -> Section:
     """The trials that cannot be improved in one objective without losing in another."""
     if not facts.several:
-        return Section("pareto", "Pareto front", (Sentence("There is no front, because the study has one objective",
-                                                           facts.metric),))  # fmt: skip
+        return Section(
+            "pareto",
+            "Pareto front",
+            (Sentence("There is no front, because the study has one objective", facts.metric),),
+        )
     front = [t for t in facts.trials if t.get("number") in facts.story.front]
     if not front:
-        return Section("pareto", "Pareto front", (Sentence("There is no front yet", facts.story.counts()
-                                                           or "no trial has ended"),))  # fmt: skip
+        return Section(
+            "pareto", "Pareto front", (Sentence("There is no front yet", facts.story.counts() or "no trial has ended"),)
+        )
     rows = tuple(
         (f"{t['number']}", *facts.story.values(t), words.config_line(t.get("config") or {}, facts.searched))
         for t in front[:30]
     )
     count = len(facts.objectives)
-    table = Table("Trials on the front", ("Trial", *facts.objectives, "Configuration"), rows,
-                  frozenset(range(0, count + 1)))  # fmt: skip
-    sentences = [Sentence(f"{plural(len(front), 'trial')} of {plural(len(facts.completed), 'completed one')} "
-                          f"{'is' if len(front) == 1 else 'are'} on the front", " and ".join(facts.objectives))]  # fmt: skip
+    table = Table(
+        "Trials on the front", ("Trial", *facts.objectives, "Configuration"), rows, frozenset(range(0, count + 1))
+    )
+    sentences = [
+        Sentence(
+            f"{plural(len(front), 'trial')} of {plural(len(facts.completed), 'completed one')} "
+            f"{'is' if len(front) == 1 else 'are'} on the front",
+            " and ".join(facts.objectives),
+        )
+    ]
     for i, objective in enumerate(facts.objectives):
         values = [(float(t["values"][i]), t["number"]) for t in front if len(t.get("values") or []) > i]
         if values:
             lower = i < len(facts.directions) and facts.directions[i] == "minimize"
             value, number = (min if lower else max)(values)
             word = "lowest" if lower else "highest"
-            sentences.append(Sentence(f"The {word} {objective} on the front is {words.score(value)}", f"trial {number}"))
+            sentences.append(
+                Sentence(f"The {word} {objective} on the front is {words.score(value)}", f"trial {number}")
+            )
     picture = pareto_figure(facts)
-    return Section("pareto", "Pareto front", tuple(sentences), (table,), (picture,) if picture else (),
-                   facts={"front": sorted(facts.story.front)})  # fmt: skip
+    return Section(
+        "pareto",
+        "Pareto front",
+        tuple(sentences),
+        (table,),
+        (picture,) if picture else (),
+        facts={"front": sorted(facts.story.front)},
+    )
 
 
 def _by_method(facts: Facts) -> dict[str, list[Mapping[str, Any]]]:
@@ -91,9 +127,11 @@ def _sentences(facts: Facts, done: Mapping[str, Sequence[Mapping[str, Any]]]) ->
     if len(values[leader]) < _ENOUGH or not rivals:
         short = ", ".join(f"{n} {len(v)}" for n, v in values.items())
         sentences.append(
-            Sentence("There are too few completed trials to say that one method is better than another",
-                     f"{short}; {_ENOUGH} each are needed")
-        )  # fmt: skip
+            Sentence(
+                "There are too few completed trials to say that one method is better than another",
+                f"{short}; {_ENOUGH} each are needed",
+            )
+        )
     else:
         sentences += [_test(facts, leader, values[leader], n, v, len(rivals)) for n, v in rivals.items()]
     cheap = _cheapest(done)

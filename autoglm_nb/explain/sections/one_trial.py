@@ -31,9 +31,13 @@ def one_trial(facts: Facts, number: int) -> Section:
     sentences += _rank(facts, trial) + _against(facts, trial) + _course(facts, trial)
     picture = curves_figure(facts, trial)
     return Section(
-        "trial", f"Trial {number}", tuple(sentences), (_table(facts, trial), *_metrics(trial)),
-        (picture,) if picture else (), facts={"trial": dict(trial)},
-    )  # fmt: skip
+        "trial",
+        f"Trial {number}",
+        tuple(sentences),
+        (_table(facts, trial), *_metrics(trial)),
+        (picture,) if picture else (),
+        facts={"trial": dict(trial)},
+    )
 
 
 def _ended(facts: Facts, trial: Mapping[str, Any]) -> Sentence:
@@ -75,7 +79,9 @@ def _against(facts: Facts, trial: Mapping[str, Any]) -> list[Sentence]:
     names = list(dict.fromkeys([*facts.searched, *mine, *best]))
     other = [n for n in names if label(mine.get(n)) != label(best.get(n)) and n != "seed"]
     if not other:
-        return [Sentence("Its configuration is the winner's; the difference is chance", f"trial {facts.best['number']}")]
+        return [
+            Sentence("Its configuration is the winner's; the difference is chance", f"trial {facts.best['number']}")
+        ]
     parts = ", ".join(f"{n} {_shown(mine, n)} against {_shown(best, n)}" for n in other[:8])
     return [Sentence(f"It differs from the winner in {plural(len(other), 'setting')}", parts)]
 
@@ -90,26 +96,40 @@ def _course(facts: Facts, trial: Mapping[str, Any]) -> list[Sentence]:
     if not reports:
         return []
     rung, value = int(reports[-1][0]), float(reports[-1][1])
-    others = [float(p[1]) for t in facts.trials if t["number"] != trial["number"]
-              for p in t.get("reports") or [] if int(p[0]) == rung and words.finite(p[1]) is not None]  # fmt: skip
+    others = [
+        float(p[1])
+        for t in facts.trials
+        if t["number"] != trial["number"]
+        for p in t.get("reports") or []
+        if int(p[0]) == rung and words.finite(p[1]) is not None
+    ]
     if not others:
         return []
     ahead = sum(facts.better(o, value) for o in others)
-    return [Sentence(f"At its last evaluation {ahead} of {plural(len(others), 'other trial')} were ahead of it",
-                     f"{words.score(value)} {facts.metric} at evaluation {rung}")]  # fmt: skip
+    return [
+        Sentence(
+            f"At its last evaluation {ahead} of {plural(len(others), 'other trial')} were ahead of it",
+            f"{words.score(value)} {facts.metric} at evaluation {rung}",
+        )
+    ]
 
 
 def _table(facts: Facts, trial: Mapping[str, Any]) -> Table:
     mine, best = dict(trial.get("config") or {}), facts.best_config
     names = list(dict.fromkeys([*[n for n in facts.searched if n in mine or n in best], *mine, *best]))
     rows = tuple(
-        (words.clean(n, 40), words.number(mine[n]) if n in mine else "·", words.number(best[n]) if n in best else "·",
-         _typical(facts, n))
+        (
+            words.clean(n, 40),
+            words.number(mine[n]) if n in mine else "·",
+            words.number(best[n]) if n in best else "·",
+            _typical(facts, n),
+        )
         for n in names
-    )  # fmt: skip
+    )
     heads = ("Setting", f"Trial {trial['number']}", "Winner", "Median or commonest")
-    return Table("Its configuration beside the winner's and what completed trials used", heads, rows,
-                 frozenset({1, 2, 3}))  # fmt: skip
+    return Table(
+        "Its configuration beside the winner's and what completed trials used", heads, rows, frozenset({1, 2, 3})
+    )
 
 
 def _typical(facts: Facts, name: str) -> str:
@@ -126,6 +146,7 @@ def _typical(facts: Facts, name: str) -> str:
 
 def _metrics(trial: Mapping[str, Any]) -> list[Table]:
     metrics = trial.get("metrics") or {}
-    rows = tuple((words.metric_name(k), words.number(v)) for k, v in metrics.items()
-                 if isinstance(v, (int, float, str)))  # fmt: skip
+    rows = tuple(
+        (words.metric_name(k), words.number(v)) for k, v in metrics.items() if isinstance(v, (int, float, str))
+    )
     return [Table("What was measured", ("Metric", "Value"), rows, frozenset({1}))] if rows else []

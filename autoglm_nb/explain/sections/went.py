@@ -51,8 +51,14 @@ def converged(facts: Facts) -> Section:
         sentences += _course(facts)
     sentences += _proposed(facts)
     table = _space_table(facts)
-    return Section("convergence", "How the search went", tuple(sentences), (table,) if table else (), pictures,
-                   facts=_numbers(facts))  # fmt: skip
+    return Section(
+        "convergence",
+        "How the search went",
+        tuple(sentences),
+        (table,) if table else (),
+        pictures,
+        facts=_numbers(facts),
+    )
 
 
 def stopping(facts: Facts) -> Section:
@@ -68,14 +74,24 @@ def stopping(facts: Facts) -> Section:
     if failed:
         sentences.append(Sentence(f"{plural(len(failed), 'trial')} failed", _commonest(failed)))
     rows = tuple(
-        (f"{t['number']}", words.score(_last_report(t)), f"{t.get('step', 0)} of {t.get('total_steps', 0)}",
-         words.clean(t.get("because") or "", 160))
+        (
+            f"{t['number']}",
+            words.score(_last_report(t)),
+            f"{t.get('step', 0)} of {t.get('total_steps', 0)}",
+            words.clean(t.get("because") or "", 160),
+        )
         for t in pruned[:15]
-    )  # fmt: skip
+    )
     caption = "Trials that ended early" + (f" (first 15 of {len(pruned)})" if len(pruned) > 15 else "")
     tables = (Table(caption, ("Trial", f"Last {facts.metric}", "Steps", "Why"), rows, frozenset({0, 1, 2})),)
-    return Section("stopping", "Early stops", tuple(sentences), tables if rows else (), (picture,) if picture else (),
-                   facts=saved.__dict__)  # fmt: skip
+    return Section(
+        "stopping",
+        "Early stops",
+        tuple(sentences),
+        tables if rows else (),
+        (picture,) if picture else (),
+        facts=saved.__dict__,
+    )
 
 
 def savings(facts: Facts) -> Savings:
@@ -121,9 +137,11 @@ def _saved_sentences(facts: Facts, saved: Savings, pruned: int) -> list[Sentence
             )
         else:
             sentences.append(
-                Sentence("No trial that ended early was ahead of the winner at the same evaluation",
-                         f"{saved.compared} of {pruned} could be compared")
-            )  # fmt: skip
+                Sentence(
+                    "No trial that ended early was ahead of the winner at the same evaluation",
+                    f"{saved.compared} of {pruned} could be compared",
+                )
+            )
     return sentences
 
 
@@ -168,12 +186,18 @@ def _course(facts: Facts) -> list[Sentence]:
     ]
     if near is not None and near < position:
         sentences.append(
-            Sentence(f"A value within 1 % of it was there from the {_ordinal(near)} completed trial on",
-                     f"trial {done[near - 1]['number']}, {words.score(done[near - 1]['value'])}")
-        )  # fmt: skip
+            Sentence(
+                f"A value within 1 % of it was there from the {_ordinal(near)} completed trial on",
+                f"trial {done[near - 1]['number']}, {words.score(done[near - 1]['value'])}",
+            )
+        )
     if len(done) >= 8 and position > 0.8 * len(done):
-        sentences.append(Sentence("The search was still improving when it ended",
-                                  f"the best came in the last fifth of {len(done)} completed trials"))  # fmt: skip
+        sentences.append(
+            Sentence(
+                "The search was still improving when it ended",
+                f"the best came in the last fifth of {len(done)} completed trials",
+            )
+        )
     return sentences
 
 
@@ -211,8 +235,15 @@ def _space_table(facts: Facts) -> Table | None:
             extent = f"{words.number(min(numbers))} to {words.number(max(numbers))}" if numbers else "–"
         winner = words.number(facts.best_config[dimension.name]) if dimension.name in facts.best_config else "–"
         condition = dimension.condition.source() if dimension.condition is not None else ""
-        rows.append((words.clean(dimension.name, 40), words.clean(dimension.range_text(), 120), extent, winner,
-                     words.clean(condition, 120)))  # fmt: skip
+        rows.append(
+            (
+                words.clean(dimension.name, 40),
+                words.clean(dimension.range_text(), 120),
+                extent,
+                winner,
+                words.clean(condition, 120),
+            )
+        )
     heads = ("Setting", "Searched", "Tried", "Winner", "Only if")
     return Table("The search space and what was tried", heads, tuple(rows), frozenset({3}))
 
@@ -242,6 +273,8 @@ def _numbers(facts: Facts) -> dict[str, Any]:
         "trials": len(facts.trials),
         "completed": len(facts.completed),
         "values": [[t["number"], t["value"]] for t in facts.completed],
-        "seeds": [{"group": c.group, "seed": c.seed, "what": c.what, "points": [list(p) for p in c.points]}
-                  for c in facts.curves],
-    }  # fmt: skip
+        "seeds": [
+            {"group": c.group, "seed": c.seed, "what": c.what, "points": [list(p) for p in c.points]}
+            for c in facts.curves
+        ],
+    }

@@ -1,0 +1,103 @@
+"""`%explain`: a child process makes the answer, the placeholder is replaced, the kernel stays free."""
+
+from __future__ import annotations
+
+import _thread
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from autoglm_nb.notebook import explaining
+from tests.notebook.conftest import Notebook
+
+ANSWER = {"text/plain": "learning_rate mattered most.", "text/html": "<p>learning_rate mattered most.</p>"}
+CHILD = """
+import json, sys, time
+given = sys.argv[1:]
+out = given[given.index("--out") + 1]
+{body}
+"""
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
+    """`child(body)` puts a script in place of the explanation's process; `given` holds its arguments."""
+    real = explaining.subprocess.Popen
+
+    def replaced(body: str) -> Path:
+        script, seen = tmp_path / "child.py", tmp_path / "given.json"
+        script.write_text(CHILD.format(body=f"json.dump(given, open({str(seen)!r}, 'w'))\n" + body))
+
+        def popen(command: list[str], **kwargs: object) -> object:
+            return real([sys.executable, str(script), *command[3:]], **kwargs)  # type: ignore[call-overload]
+
+        monkeypatch.setattr(explaining.subprocess, "Popen", popen)
+        return seen
+
+    return replaced
+
+
+def _wait_for(notebook: Notebook, needle: str, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not any(needle in text for text in notebook.recorder.texts):
+        assert time.monotonic() < end, notebook.recorder.texts
+        time.sleep(0.02)
+
+
+def test_placeholder_is_replaced_by_the_answer(notebook: Notebook, child: object) -> None:
+    """The line returns at once; the same display then holds the child's bundle; arguments pass through."""
+    seen = child(f"time.sleep(0.5); json.dump({ANSWER!r}, open(out, 'w'))")  # type: ignore[operator]
+    began = time.monotonic()
+    assert notebook.run("%explain reviews --trial 3 --what importance,stopping").ok
+    assert time.monotonic() - began < 0.5
+    assert "Explaining reviews" in notebook.recorder.texts[-1]
+    placeholder = notebook.recorder.sent[-1]["id"]
+    _wait_for(notebook, "mattered most")
+    assert notebook.recorder.sent[-1]["id"] == placeholder
+    assert notebook.recorder.sent[-1]["update"]
+    given = json.loads(seen.read_text())
+    assert given[given.index("--study") + 1] == "reviews"
+    assert given[given.index("--what") + 1] == "importance,stopping"
+    assert given[given.index("--trial") + 1] == "3"
+
+
+def test_wait_blocks_and_names_the_page(notebook: Notebook, child: object, tmp_path: Path) -> None:
+    """With `--wait` the answer is there when the line returns; `--html` is named without its folder."""
+    child(f"json.dump({ANSWER!r}, open(out, 'w'))")  # type: ignore[operator]
+    assert notebook.run(f"%explain reviews --wait --html {tmp_path / 'r.html'}").ok
+    assert notebook.recorder.texts[-1].endswith("Page written to r.html.")
+
+
+def test_a_sentence_of_the_child_is_the_error(notebook: Notebook, child: object) -> None:
+    """Exit code 2 carries one sentence; waiting for it fails the cell with it."""
+    child("print('--what takes importance, but got x.', file=sys.stderr); sys.exit(2)")  # type: ignore[operator]
+    assert notebook.run("%explain reviews --wait --what x").error == "--what takes importance, but got x."
+
+
+def test_a_crash_of_the_child_is_told(notebook: Notebook, child: object) -> None:
+    """Another exit code says so, with the child's last words, in place of the placeholder."""
+    child("raise RuntimeError('out of ideas')")  # type: ignore[operator]
+    assert notebook.run("%explain reviews").ok
+    _wait_for(notebook, "could not be made (exit code 1). RuntimeError: out of ideas")
+
+
+def test_interrupt_stops_only_the_waiting(notebook: Notebook, child: object) -> None:
+    """Ctrl-C: a sentence; the answer still appears."""
+    child(f"time.sleep(1.5); json.dump({ANSWER!r}, open(out, 'w'))")  # type: ignore[operator]
+    threading.Timer(0.4, _thread.interrupt_main).start()
+    outcome = notebook.run("%explain reviews --wait")
+    assert outcome.error == "Stopped waiting. The explanation will appear here when it is ready."
+    _wait_for(notebook, "mattered most")
+
+
+@pytest.mark.parametrize("line", ["nosuch", "reviews --trial x", "reviews --wat"])
+def test_mistakes_are_told_before_a_process_starts(notebook: Notebook, line: str) -> None:
+    """An unknown study or option is a sentence, at once."""
+    outcome = notebook.run(f"%explain {line}")
+    assert not outcome.ok
+    assert "Traceback" not in outcome.error
+    assert explaining._children == set()

@@ -1,0 +1,230 @@
+"""Studies started, watched, controlled and found again, with real workers on a tiny model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoglm_nb import AutoTuner
+from autoglm_nb.errors import AutoGLMError, StudyMismatchError, StudyNotFoundError, UsageError
+from autoglm_nb.protocol import Snapshot
+from autoglm_nb.session import StudyHandle, attach, studies
+
+SPACE = "learning_rate = loguniform(1e-3, 1e-2)\nrank = choice(2, 4)\nepochs = 2\nbatch_size = 16"
+LONG = "learning_rate = loguniform(1e-3, 1e-2)\nbatch_size = 4\nepochs = 60"
+
+both = pytest.mark.parametrize("executor", ["process", "thread"])
+
+
+@pytest.fixture
+def start(tiny_encoder_path: Path, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("AUTOGLM_THREADS", "1")
+    monkeypatch.setenv("AUTOGLM_CHECKPOINT_SECONDS", "0.3")
+    handles: list[StudyHandle] = []
+
+    def go(space: str = SPACE, **options: Any) -> StudyHandle:
+        defaults = {
+            "target": "label",
+            "strategy": "random",
+            "seeds": 0,
+            "baseline": False,
+            "pruner": "none",
+            "name": "s",
+        }
+        tuner = AutoTuner(str(tiny_encoder_path), space)
+        handle = tuner.start(str(reviews_csv), **{**defaults, **options})
+        handles.append(handle)
+        return handle
+
+    yield go
+    for handle in handles:
+        try:
+            handle.stop()
+            handle.wait(timeout=60)
+        except (AutoGLMError, TimeoutError):
+            continue
+
+
+def until(condition: Callable[[], Any], seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+
+
+def training(handle: StudyHandle) -> bool:
+    return any(t["state"] == "running" and t["step"] > 0 for t in handle.snapshot()["trials"])
+
+
+@both
+@pytest.mark.slow
+def test_a_study_runs_in_the_background_to_its_end(start: Any, executor: str) -> None:
+    """`start` returns at once; subscribers see it through to the end; the results are there."""
+    seen: list[Snapshot] = []
+    began = time.monotonic()
+    handle = start(executor=executor, max_trials=2)
+    assert time.monotonic() - began < 5
+    handle.follow(seen.append)
+    results = handle.wait(timeout=180).results()
+    until(lambda: seen and seen[-1]["study"]["state"] == "finished", 5)
+    assert len(results.trials) == 2 and set(results.trials["state"]) == {"completed"}
+    assert results.best_value == results.trials["value"].max()
+    assert results.best_config["rank"] in (2, 4)
+    assert results.best_model().predict(["a good film"])[0] in ("negative", "positive", "neg", "pos", 0, 1, "0", "1")
+
+
+@both
+@pytest.mark.slow
+def test_pause_resume_and_stop_reach_the_worker(start: Any, executor: str) -> None:
+    handle = start(LONG, executor=executor, max_trials=1)
+    until(lambda: training(handle))
+    handle.pause()
+    until(lambda: handle.status == "paused", 20)
+    step = handle.snapshot()["trials"][0]["step"]
+    time.sleep(1.2)
+    assert handle.snapshot()["trials"][0]["step"] == step
+    handle.resume()
+    until(lambda: handle.snapshot()["trials"][0]["step"] > step, 20)
+    handle.stop()
+    handle.wait(timeout=60)
+    assert handle.status == "stopped"
+
+
+@both
+@pytest.mark.slow
+def test_one_trial_can_be_stopped_and_configurations_enqueued(start: Any, executor: str) -> None:
+    handle = start(LONG, executor=executor, max_trials=2)
+    until(lambda: training(handle))
+    handle.enqueue([{"learning_rate": 0.005, "batch_size": 4, "epochs": 60}])
+    handle.stop_trial(0)
+    until(lambda: handle.snapshot()["trials"][0]["state"] == "pruned", 30)
+    until(lambda: len(handle.snapshot()["trials"]) == 2, 30)
+    assert handle.snapshot()["trials"][1]["config"]["learning_rate"] == 0.005
+    assert handle.snapshot()["trials"][0]["because"] == "Stopped by a person."
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_the_same_trial_goes_on(start: Any) -> None:
+    """kill -9 in mid-trial: a new worker, the same number, and nothing to do for the person."""
+    handle = start(LONG, max_trials=1)
+    until(lambda: training(handle))
+    holder = handle._store.holder("s")
+    os.kill(holder.pid, signal.SIGKILL)
+    handle.wait(timeout=240)
+    shot = handle.snapshot()
+    assert handle.status == "finished" and [t["state"] for t in shot["trials"]] == ["completed"]
+    assert shot["trials"][0]["attempts"] == 2
+
+
+@pytest.mark.slow
+def test_a_study_outlives_its_kernel_and_is_found_again(
+    start: Any, tiny_encoder_path: Path, reviews_csv: Path, home: Path
+) -> None:
+    """The starting process is killed with -9; the worker finishes, and another process attaches."""
+    code = (
+        "from autoglm_nb import AutoTuner; import time\n"
+        f"AutoTuner({str(tiny_encoder_path)!r}, {LONG!r}).start({str(reviews_csv)!r}, target='label', name='s', "
+        "strategy='random', seeds=0, baseline=False, max_trials=1)\n"
+        "print('started', flush=True); time.sleep(600)"
+    )
+    kernel = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert kernel.stdout is not None and kernel.stdout.readline().strip() == "started"
+    handle = attach("s")
+    until(lambda: training(handle))
+    kernel.kill()
+    kernel.wait()
+    assert handle.wait(timeout=240).status == "finished"
+
+
+@pytest.mark.slow
+def test_the_same_request_twice_is_one_study(start: Any) -> None:
+    """A second notebook attaches to the running study; other data under the name is refused with --fork."""
+    first = start(LONG, max_trials=1)
+    second = start(LONG, max_trials=1)
+    assert first.name == second.name
+    until(lambda: training(first))
+    assert len(first.snapshot()["trials"]) == 1
+    with pytest.raises(StudyMismatchError, match="--fork"):
+        start(SPACE, max_trials=1)
+    assert training(first)
+    forked = start(SPACE, max_trials=1, fork=True)
+    assert forked.name == "s-2"
+    forked.stop()
+
+
+@both
+@pytest.mark.slow
+def test_a_custom_objective_runs_in_the_worker(start: Any, executor: str) -> None:
+    calls: list[int] = []
+
+    def objective(config: dict[str, float], report: Callable[..., None]) -> float:
+        calls.append(1)
+        report(config["x"])
+        return (config["x"] - 2) ** 2
+
+    tuner = AutoTuner(search_space="x = randint(0, 4)", strategy="grid", objective=objective)
+    results = tuner.optimize(max_trials=9, direction="minimize", executor=executor, name="parabola", pruner="none")
+    assert results.best_config == {"x": 2} and len(results.trials) == 5
+    assert len(calls) == (5 if executor == "thread" else 0)
+
+
+@pytest.mark.slow
+def test_a_failed_study_raises_its_reason_from_wait(start: Any, tmp_path: Path, tiny_encoder_path: Path) -> None:
+    """The data disappears between the request and the worker."""
+    path = tmp_path / "gone.csv"
+    path.write_text("text,label\n" + "\n".join(f"text {i},{'ab'[i % 2]}" for i in range(40)))
+    from autoglm_nb.session import launch, plan
+
+    made = plan(str(tiny_encoder_path), str(path), target="label", space=SPACE, name="gone")
+    path.unlink()
+    with pytest.raises(AutoGLMError, match=r"gone\.csv"):
+        launch(made).wait(timeout=120)
+    assert attach("gone").status == "failed"
+
+
+def test_attach_to_an_unknown_study_names_the_known_ones(home: Path) -> None:
+    with pytest.raises(AutoGLMError):
+        attach("nothing")
+    assert studies() == []
+
+
+@pytest.mark.slow
+def test_an_objective_study_cannot_be_resumed_without_its_function(start: Any) -> None:
+    def objective(config: dict[str, float], report: Callable[..., None]) -> float:
+        time.sleep(0.05)
+        return config["x"]
+
+    tuner = AutoTuner(search_space="x = uniform(0, 1)", strategy="random", objective=objective)
+    handle = tuner.start(max_trials=2, name="o")
+    handle.wait(timeout=120)
+    with pytest.raises(UsageError, match="Run its cell again"):
+        handle.resume()
+
+
+@pytest.mark.slow
+def test_waiting_can_be_interrupted_without_stopping_the_study(start: Any) -> None:
+    """Ctrl-C during `wait` reaches the waiting process alone."""
+    handle = start(LONG, max_trials=1)
+    until(lambda: training(handle))
+    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        handle.wait()
+    assert training(handle)
+
+
+def test_names_of_studies_are_listed_for_attach(home: Path) -> None:
+    from autoglm_nb.store import Store
+
+    home.mkdir(parents=True)
+    Store(home)
+    with pytest.raises(StudyNotFoundError, match="nothing"):
+        attach("nothing")
