@@ -50,14 +50,14 @@ TRANSFER_MIME = "application/vnd.autoglm.transfer.v1+json"
 class StudyState(StrEnum):
     """Where a study is. Only FINISHED, STOPPED and FAILED are final (and may be continued)."""
 
-    QUEUED = "queued"            # accepted; waits for its worker or for the device
-    PREPARING = "preparing"      # resolving model and data, tokenising
+    QUEUED = "queued"  # accepted; waits for its worker or for the device
+    PREPARING = "preparing"  # resolving model and data, tokenising
     RUNNING = "running"
     PAUSED = "paused"
-    CONFIRMING = "confirming"    # winner and default configuration re-run on several seeds
+    CONFIRMING = "confirming"  # winner and default configuration re-run on several seeds
     FINISHED = "finished"
-    STOPPED = "stopped"          # by a person
-    FAILED = "failed"            # cannot go on; `state_reason` has the sentence
+    STOPPED = "stopped"  # by a person
+    FAILED = "failed"  # cannot go on; `state_reason` has the sentence
     INTERRUPTED = "interrupted"  # derived, never stored: active state, but no live worker
 
     @property
@@ -83,8 +83,8 @@ class RunRole(StrEnum):
     """Why a configuration is trained: as a trial, or to compare with one."""
 
     TRIAL = "trial"
-    BASELINE = "baseline"      # the default configuration, same budget, measured beside the trials
-    CONFIRM = "confirm"        # winner or default configuration again, another seed, scored on test
+    BASELINE = "baseline"  # the default configuration, same budget, measured beside the trials
+    CONFIRM = "confirm"  # winner or default configuration again, another seed, scored on test
 
 
 class Action(StrEnum):
@@ -93,8 +93,8 @@ class Action(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     STOP = "stop"
-    STOP_TRIAL = "stop_trial"      # payload: {"trial": number}
-    ENQUEUE = "enqueue"            # payload: {"config": {...}}
+    STOP_TRIAL = "stop_trial"  # payload: {"trial": number}
+    ENQUEUE = "enqueue"  # payload: {"config": {...}}
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,11 @@ class DataSpec:
 
     source: str
     path: str | None = None
-    text: tuple[str, ...] = ()      # text columns; empty: found by the data room
+    text: tuple[str, ...] = ()  # text columns; empty: found by the data room
     target: str | None = None
-    validation: str | None = None   # a path or name of its own, else split off
+    validation: str | None = None  # a path or name of its own, else split off
     test: str | None = None
-    max_rows: int | None = None     # stratified, seeded subsample of the training rows
+    max_rows: int | None = None  # stratified, seeded subsample of the training rows
     checksum: str = ""
 
 
@@ -136,28 +136,28 @@ class StudySpec:
     model: str
     data: DataSpec
     space: dict[str, Any]
-    task: str | None = None                 # "classification" | "causal-lm"; None: follows target
-    metric: str | None = None               # None: the task's own ("accuracy", "loss")
-    direction: str | None = None            # "maximize" | "minimize"; None: follows metric
-    objectives: tuple[str, ...] = ()        # several metrics: Pareto search
-    constraints: tuple[str, ...] = ()       # e.g. "memory_gb <= 10"
+    task: str | None = None  # "classification" | "causal-lm"; None: follows target
+    metric: str | None = None  # None: the task's own ("accuracy", "loss")
+    direction: str | None = None  # "maximize" | "minimize"; None: follows metric
+    objectives: tuple[str, ...] = ()  # several metrics: Pareto search
+    constraints: tuple[str, ...] = ()  # e.g. "memory_gb <= 10"
     strategy: str = "bayesian"
     pruner: str = "median"
-    trials: int | None = 20                 # total, not additional
-    budget_seconds: float | None = None     # active worker seconds
+    trials: int | None = 20  # total, not additional
+    budget_seconds: float | None = None  # active worker seconds
     seed: int = 0
     seeds: int = 3
     baseline: bool = True
     max_length: int | None = None
-    executor: str = "process"               # "process" | "thread"
+    executor: str = "process"  # "process" | "thread"
     device: str = "auto"
     precision: str = "auto"
     gradient_checkpointing: bool = False
     base_dropout: bool = False
     trust_remote_code: bool = False
-    objective: str | None = None            # name of a custom objective, handed over apart
+    objective: str | None = None  # name of a custom objective, handed over apart
     enqueue: tuple[dict[str, Any], ...] = ()
-    cell: str = ""                          # the cell that started it, for the record
+    cell: str = ""  # the cell that started it, for the record
     notebook: str | None = None
     identity: str = ""
     version: int = SPEC_VERSION
@@ -206,7 +206,7 @@ class Event:
     """
 
     n: int
-    t: float                      # Unix seconds
+    t: float  # Unix seconds
     type: str
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -227,20 +227,20 @@ class Event:
 
 class TrialSnapshot(TypedDict):
     number: int
-    state: str                          # a TrialState
-    value: float | None                 # first objective, None until it has one
-    values: list[float]                 # all objectives
-    config: dict[str, Any]              # active hyper-parameters only, constants included
-    proposed_by: str                    # "expected improvement", "random start", "given", ...
-    because: str                        # why it ended early or failed, else ""
-    reports: list[list[float]]          # [[rung, value], ...]
-    progress: float                     # 0..1
+    state: str  # a TrialState
+    value: float | None  # first objective, None until it has one
+    values: list[float]  # all objectives
+    config: dict[str, Any]  # active hyper-parameters only, constants included
+    proposed_by: str  # "expected improvement", "random start", "given", ...
+    because: str  # why it ended early or failed, else ""
+    reports: list[list[float]]  # [[rung, value], ...]
+    progress: float  # 0..1
     step: int
     total_steps: int
-    loss: float | None                  # last training loss
-    seconds: float                      # active seconds so far
-    attempts: int                       # 1 + number of retries
-    metrics: dict[str, Any]             # accuracy, macro_f1, loss, latency_ms_p50, memory_gb, ...
+    loss: float | None  # last training loss
+    seconds: float  # active seconds so far
+    attempts: int  # 1 + number of retries
+    metrics: dict[str, Any]  # accuracy, macro_f1, loss, latency_ms_p50, memory_gb, ...
     starred: bool
 
 
@@ -248,18 +248,18 @@ class HeadlineSnapshot(TypedDict):
     best_value: float | None
     best_trial: int | None
     best_config: dict[str, Any]
-    baseline_value: float | None        # the default configuration on the same validation rows
-    gain: float | None                  # best_value - baseline_value, positive is better
-    finished: int                       # trials in a final state
+    baseline_value: float | None  # the default configuration on the same validation rows
+    gain: float | None  # best_value - baseline_value, positive is better
+    finished: int  # trials in a final state
     total: int | None
-    seconds_left: float | None          # None before it is meaningful
-    next: str                           # one line: what to do next, "" while running
+    seconds_left: float | None  # None before it is meaningful
+    next: str  # one line: what to do next, "" while running
 
 
 class ScoreSnapshot(TypedDict):
-    values: list[float]                 # one per seed, on the test split
+    values: list[float]  # one per seed, on the test split
     mean: float
-    low: float                          # 95 % interval (Student t)
+    low: float  # 95 % interval (Student t)
     high: float
 
 
@@ -267,20 +267,20 @@ class FinalSnapshot(TypedDict):
     """The winner and the default configuration on the test split selection never saw."""
 
     metric: str
-    split: str                          # "test" (or "validation" when there is none)
+    split: str  # "test" (or "validation" when there is none)
     rows: int
     seeds: list[int]
     winner: ScoreSnapshot
     baseline: ScoreSnapshot | None
-    majority: float | None              # always answering the commonest class; None for LM
+    majority: float | None  # always answering the commonest class; None for LM
     difference: NotRequired[dict[str, float]]  # paired: mean, low, high, p (signs: positive is better)
 
 
 class ReadingSnapshot(TypedDict):
     t: float
-    cpu_percent: float                  # of the worker's process tree, 100 = one core
-    memory_gb: float                    # resident, worker's process tree
-    machine_cpu_percent: float          # 0..100 of the machine
+    cpu_percent: float  # of the worker's process tree, 100 = one core
+    memory_gb: float  # resident, worker's process tree
+    machine_cpu_percent: float  # 0..100 of the machine
     machine_memory_percent: float
     gpu_percent: float | None
     gpu_memory_gb: float | None
@@ -288,8 +288,8 @@ class ReadingSnapshot(TypedDict):
 
 class NoteSnapshot(TypedDict):
     id: str
-    trial: int | None                   # None: on the study
-    kind: str                           # "comment" | "star" | "tag"
+    trial: int | None  # None: on the study
+    kind: str  # "comment" | "star" | "tag"
     text: str
     author: str
     created_at: float
@@ -298,7 +298,7 @@ class NoteSnapshot(TypedDict):
 class StudySnapshot(TypedDict):
     name: str
     identity: str
-    state: str                          # a StudyState, INTERRUPTED included
+    state: str  # a StudyState, INTERRUPTED included
     reason: str
     model: str
     task: str
@@ -323,13 +323,13 @@ class Snapshot(TypedDict):
     version: int
     study: StudySnapshot
     headline: HeadlineSnapshot
-    trials: list[TrialSnapshot]         # by number, a page of them
+    trials: list[TrialSnapshot]  # by number, a page of them
     trials_total: int
-    curve: list[list[float]]            # [[trial number, best so far], ...], at most 200 points
-    space: dict[str, Any]               # Space.to_json()
-    readings: list[ReadingSnapshot]     # oldest first, at most 200
+    curve: list[list[float]]  # [[trial number, best so far], ...], at most 200 points
+    space: dict[str, Any]  # Space.to_json()
+    readings: list[ReadingSnapshot]  # oldest first, at most 200
     notes: list[NoteSnapshot]
     final: FinalSnapshot | None
-    front: list[int]                    # Pareto-optimal trial numbers, several objectives only
-    provenance: dict[str, Any]          # model, data, versions, splits as resolved
-    messages: list[dict[str, Any]]      # {"t", "level", "text"}, newest last, at most 20
+    front: list[int]  # Pareto-optimal trial numbers, several objectives only
+    provenance: dict[str, Any]  # model, data, versions, splits as resolved
+    messages: list[dict[str, Any]]  # {"t", "level", "text"}, newest last, at most 20

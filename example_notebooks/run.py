@@ -117,6 +117,7 @@ class Execution(threading.Thread):
             kernel_name="python3",
             resources={"metadata": {"path": str(folder)}},
             store_widget_state=False,
+            extra_arguments=["--log-level=40"],
             on_cell_start=self._announce,
         )
 

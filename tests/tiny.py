@@ -27,18 +27,62 @@ LAYERS = 2
 HEADS = 2
 
 POSITIVE = [
-    "good", "great", "excellent", "wonderful", "charming", "brilliant", "delightful", "superb", "moving",
+    "good",
+    "great",
+    "excellent",
+    "wonderful",
+    "charming",
+    "brilliant",
+    "delightful",
+    "superb",
+    "moving",
     "funny",
 ]
 NEGATIVE = ["bad", "awful", "terrible", "boring", "dull", "clumsy", "dreadful", "weak", "tedious", "ugly"]
 SUBJECTS = [
-    "film", "story", "cast", "plot", "script", "music", "ending", "book", "phone", "battery", "camera",
+    "film",
+    "story",
+    "cast",
+    "plot",
+    "script",
+    "music",
+    "ending",
+    "book",
+    "phone",
+    "battery",
+    "camera",
     "article",
 ]
 FILLERS = [
-    "the", "a", "this", "that", "was", "is", "felt", "looked", "seemed", "really", "quite", "very", "rather",
-    "i", "we", "they", "thought", "found", "with", "and", "in", "for", "of", "my", "our", "whole", "first",
-    "second", "last",
+    "the",
+    "a",
+    "this",
+    "that",
+    "was",
+    "is",
+    "felt",
+    "looked",
+    "seemed",
+    "really",
+    "quite",
+    "very",
+    "rather",
+    "i",
+    "we",
+    "they",
+    "thought",
+    "found",
+    "with",
+    "and",
+    "in",
+    "for",
+    "of",
+    "my",
+    "our",
+    "whole",
+    "first",
+    "second",
+    "last",
 ]
 OPENERS = ["i thought the", "we found the", "this", "the whole", "my first", "that last", "our second"]
 VERBS = ["was", "is", "felt", "looked", "seemed"]
@@ -75,10 +119,16 @@ def toy_reviews(n: int = 120, seed: int = 0) -> pd.DataFrame:
         words = POSITIVE if label == "positive" else NEGATIVE
         clauses = [
             " ".join(
-                filter(None, [
-                    generator.choice(OPENERS), generator.choice(SUBJECTS), generator.choice(VERBS),
-                    generator.choice(ADVERBS), generator.choice(words),
-                ])
+                filter(
+                    None,
+                    [
+                        generator.choice(OPENERS),
+                        generator.choice(SUBJECTS),
+                        generator.choice(VERBS),
+                        generator.choice(ADVERBS),
+                        generator.choice(words),
+                    ],
+                )
             )
             for _ in range(generator.randint(1, 3))
         ]
@@ -134,13 +184,19 @@ def tiny_encoder(folder: Path, *, seed: int = 0) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
     )
     config = BertConfig(
-        vocab_size=tokenizer.get_vocab_size(), hidden_size=HIDDEN, num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS, intermediate_size=2 * HIDDEN, max_position_embeddings=MAX_POSITIONS,
-        initializer_range=0.2, pad_token_id=tokenizer.token_to_id("[PAD]"),
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=2 * HIDDEN,
+        max_position_embeddings=MAX_POSITIONS,
+        initializer_range=0.2,
+        pad_token_id=tokenizer.token_to_id("[PAD]"),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -148,10 +204,20 @@ def tiny_encoder(folder: Path, *, seed: int = 0) -> Path:
         _lean(model, [tokenizer.token_to_id(w) for w in POSITIVE], [tokenizer.token_to_id(w) for w in NEGATIVE])
     model.save_pretrained(folder)
     tokenizer.save(str(Path(folder) / "tokenizer.json"))
-    _write(folder, "tokenizer_config.json", {
-        "tokenizer_class": "BertTokenizerFast", "do_lower_case": True, "model_max_length": MAX_POSITIONS,
-        "pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
-    })
+    _write(
+        folder,
+        "tokenizer_config.json",
+        {
+            "tokenizer_class": "BertTokenizerFast",
+            "do_lower_case": True,
+            "model_max_length": MAX_POSITIONS,
+            "pad_token": "[PAD]",
+            "unk_token": "[UNK]",
+            "cls_token": "[CLS]",
+            "sep_token": "[SEP]",
+            "mask_token": "[MASK]",
+        },
+    )
     return Path(folder)
 
 
@@ -168,15 +234,25 @@ def tiny_decoder(folder: Path, *, seed: int = 0, chat_template: bool = True) -> 
     tokenizer.train_from_iterator(
         _sentences(),
         trainers.BpeTrainer(
-            vocab_size=600, special_tokens=special, show_progress=False,
+            vocab_size=600,
+            special_tokens=special,
+            show_progress=False,
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         ),
     )
     config = LlamaConfig(
-        vocab_size=tokenizer.get_vocab_size(), hidden_size=HIDDEN, num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS, num_key_value_heads=1, intermediate_size=2 * HIDDEN,
-        max_position_embeddings=MAX_POSITIONS, initializer_range=0.1, tie_word_embeddings=True,
-        bos_token_id=1, eos_token_id=2, pad_token_id=2,
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=1,
+        intermediate_size=2 * HIDDEN,
+        max_position_embeddings=MAX_POSITIONS,
+        initializer_range=0.1,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -186,8 +262,11 @@ def tiny_decoder(folder: Path, *, seed: int = 0, chat_template: bool = True) -> 
     model.save_pretrained(folder)
     tokenizer.save(str(Path(folder) / "tokenizer.json"))
     settings: dict[str, Any] = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": MAX_POSITIONS,
-        "bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>",
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": MAX_POSITIONS,
+        "bos_token": "<|im_start|>",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|im_end|>",
         "unk_token": "<|endoftext|>",
     }
     if chat_template:

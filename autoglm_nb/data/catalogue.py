@@ -85,13 +85,16 @@ class CatalogueSet:
 
 _FILES = {
     "movies": (
-        "movieReviewSnippets_GroundTruth.txt", "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350",
+        "movieReviewSnippets_GroundTruth.txt",
+        "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350",
     ),
     "products": (
-        "amazonReviewSnippets_GroundTruth.txt", "11a9807a0974a2506a2d3b4851eaf69b3d6d20688ce4923adda2312a4f6dd6c2",
+        "amazonReviewSnippets_GroundTruth.txt",
+        "11a9807a0974a2506a2d3b4851eaf69b3d6d20688ce4923adda2312a4f6dd6c2",
     ),
     "editorials": (
-        "nytEditorialSnippets_GroundTruth.txt", "7d8fbcce7dde5d716da53e78f4ef4be6b706e9ef1e1d51887e6d0ad4b69cc27e",
+        "nytEditorialSnippets_GroundTruth.txt",
+        "7d8fbcce7dde5d716da53e78f4ef4be6b706e9ef1e1d51887e6d0ad4b69cc27e",
     ),
     "tweets": ("tweets_GroundTruth.txt", "dfbe7102e2f92579ed8b19df9a3822491880697c67adf712fb66e520cc05102f"),
 }
@@ -103,10 +106,12 @@ _COUNTS = {
 }
 _ALL = {label: sum(counts[label] for counts in _COUNTS.values()) for label in ("negative", "positive")}
 
-CATALOGUE: Mapping[str, CatalogueSet] = MappingProxyType({
-    **{f"{FAMILY}/{d}": CatalogueSet(f"{FAMILY}/{d}", {d: _FILES[d]}, _COUNTS[d]) for d in _FILES},
-    FAMILY: CatalogueSet(FAMILY, _FILES, _ALL),
-})
+CATALOGUE: Mapping[str, CatalogueSet] = MappingProxyType(
+    {
+        **{f"{FAMILY}/{d}": CatalogueSet(f"{FAMILY}/{d}", {d: _FILES[d]}, _COUNTS[d]) for d in _FILES},
+        FAMILY: CatalogueSet(FAMILY, _FILES, _ALL),
+    }
+)
 """Known data sets by name; `sentiment-domains` alone is all four domains together."""
 
 
@@ -123,9 +128,7 @@ def lookup(source: str) -> CatalogueSet:
     """
     entry = CATALOGUE.get(source)
     if entry is None:
-        raise DataError(
-            f"The data set {source!r} is not in the catalogue. {did_you_mean(source, sorted(CATALOGUE))}"
-        )
+        raise DataError(f"The data set {source!r} is not in the catalogue. {did_you_mean(source, sorted(CATALOGUE))}")
     return entry
 
 
@@ -190,8 +193,20 @@ def _download(scratch: Path, given: Path) -> Path:
     (backend / "__init__.py").touch()
     (backend / "build_meta.py").write_text(_BACKEND, encoding="utf-8")
     command = [
-        sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps",
-        "--no-binary", ":all:", "--dest", str(scratch), "--requirement", str(requirement),
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-binary",
+        ":all:",
+        "--dest",
+        str(scratch),
+        "--requirement",
+        str(requirement),
     ]
     path = os.pathsep.join(filter(None, [str(backend.parent), os.environ.get("PYTHONPATH", "")]))
     # A future pip may refuse the stand-in: then ask plainly, which builds the metadata (slower, needs setuptools).
@@ -203,7 +218,12 @@ def _download(scratch: Path, given: Path) -> Path:
     for arguments, environment in attempts:
         try:
             done = subprocess.run(
-                arguments, env=environment, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False,
+                arguments,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=DOWNLOAD_SECONDS,
+                check=False,
                 stdin=subprocess.DEVNULL,
             )
         except (OSError, subprocess.TimeoutExpired) as error:

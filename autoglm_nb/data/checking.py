@@ -96,9 +96,15 @@ def _check_catalogue(
         raise DataError(f"The target of {entry.name!r} must be 'label', but got {columns.target!r}. Leave it out.")
     labelled = columns.kind == "labelled"
     return DataReport(
-        columns.task, names, columns.text, columns.target, entry.rows,
-        tuple(sorted(entry.counts)) if labelled else None, dict(entry.counts) if labelled else {},
-        columns.kind, notes=(),
+        columns.task,
+        names,
+        columns.text,
+        columns.target,
+        entry.rows,
+        tuple(sorted(entry.counts)) if labelled else None,
+        dict(entry.counts) if labelled else {},
+        columns.kind,
+        notes=(),
     )
 
 
@@ -115,9 +121,16 @@ def _check_source(data: DataSpec, main: str, task: str | None, fallback: str | N
         wanted = {n: f for n, f in FRACTIONS.items() if getattr(data, n) is None}
         split_rows([example.key for example in rows.examples], rows.labels, wanted, seed=0)
     return DataReport(
-        columns.task, tuple(sample.columns), columns.text, columns.target, table.total,
-        None if rows.labels is None else label_order(rows.labels), dict(Counter(rows.labels or ())), columns.kind,
-        columns.notes, table.partial,
+        columns.task,
+        tuple(sample.columns),
+        columns.text,
+        columns.target,
+        table.total,
+        None if rows.labels is None else label_order(rows.labels),
+        dict(Counter(rows.labels or ())),
+        columns.kind,
+        columns.notes,
+        table.partial,
     )
 
 

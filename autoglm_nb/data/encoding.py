@@ -146,8 +146,13 @@ def encode(
         if path is not None:
             _save(path, splits)
     return EncodedData(
-        dataset.task, **splits, label_names=dataset.label_names, pad_id=_pad_id(tokenizer), max_length=length,
-        at_limit={name: int((split.lengths >= length).sum()) for name, split in splits.items()}, key=key,
+        dataset.task,
+        **splits,
+        label_names=dataset.label_names,
+        pad_id=_pad_id(tokenizer),
+        max_length=length,
+        at_limit={name: int((split.lengths >= length).sum()) for name, split in splits.items()},
+        key=key,
     )
 
 

@@ -104,9 +104,11 @@ def _examples(table: Table, columns: Columns) -> tuple[Example, ...]:
     first = table.columns[columns.text[0]]
     if columns.kind == "chat":
         return tuple(Example(messages=tuple(_turn(turn) for turn in turns)) for turns in first)
-    texts = first if len(columns.text) == 1 else [
-        "\n".join(parts) for parts in zip(*(table.columns[name] for name in columns.text), strict=True)
-    ]
+    texts = (
+        first
+        if len(columns.text) == 1
+        else ["\n".join(parts) for parts in zip(*(table.columns[name] for name in columns.text), strict=True)]
+    )
     if columns.kind == "pairs" and columns.target is not None:
         return tuple(Example(t, completion=c) for t, c in zip(texts, table.columns[columns.target], strict=True))
     return tuple(Example(text) for text in texts)

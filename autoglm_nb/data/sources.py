@@ -21,7 +21,12 @@ from autoglm_nb.protocol import DataSpec
 __all__ = ["FORMATS", "Table", "anchor", "column_names", "locate", "read_table"]
 
 FORMATS = {
-    ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json", ".parquet": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".parquet": "parquet",
     ".pq": "parquet",
 }
 """Suffixes that are read, `.gz` after a CSV's included."""
@@ -133,8 +138,10 @@ def column_names(source: str) -> list[str]:
     """Names of the columns, from the header alone where there is one."""
     path = locate(source)
     if path is None:
-        return ["text", "label", "rating", "domain", "id"] if catalogue.is_catalogue_name(source) else list(
-            hub.read_hub(source).column_names
+        return (
+            ["text", "label", "rating", "domain", "id"]
+            if catalogue.is_catalogue_name(source)
+            else list(hub.read_hub(source).column_names)
         )
     if path.is_file() and _format(path) == "parquet":
         return [str(name) for name in _parquet(path).schema_arrow.names]
@@ -160,9 +167,14 @@ def _read_csv(path: Path, columns: Sequence[str] | None, limit: int | None) -> T
     wanted = None if columns is None else set(columns)
     try:
         frame = pd.read_csv(
-            path, sep="\t" if ".tsv" in path.suffixes else _delimiter(path), nrows=limit, encoding="utf-8-sig",
+            path,
+            sep="\t" if ".tsv" in path.suffixes else _delimiter(path),
+            nrows=limit,
+            encoding="utf-8-sig",
             usecols=None if wanted is None else lambda name: str(name).strip() in wanted,
-            keep_default_na=False, na_values=[""], low_memory=False,
+            keep_default_na=False,
+            na_values=[""],
+            low_memory=False,
         )
     except pd.errors.EmptyDataError:
         return Table({}, 0)
@@ -198,7 +210,7 @@ def _read_json(path: Path, columns: Sequence[str] | None, limit: int | None) -> 
             if not isinstance(row, dict):
                 raise DataError(
                     f"Each row of {path.name!r} must be an object of column names and values, but row {number} is "
-                    f"{type(row).__name__}. Write rows as {{\"text\": ...}}."
+                    f'{type(row).__name__}. Write rows as {{"text": ...}}.'
                 )
             rows.append(row)
             if limit is not None and len(rows) >= limit:

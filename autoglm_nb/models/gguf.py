@@ -27,9 +27,7 @@ def dequantise(folder: Path, gguf_file: str, into: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file)
         quantised = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf_file, dtype=torch.float32)
         odd = ("quantization_config", "_model_name_or_path")
-        config = type(quantised.config).from_dict(
-            {k: v for k, v in quantised.config.to_dict().items() if k not in odd}
-        )
+        config = type(quantised.config).from_dict({k: v for k, v in quantised.config.to_dict().items() if k not in odd})
         config.dtype = torch.bfloat16
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
         model.load_state_dict({k: v.to(torch.bfloat16) for k, v in quantised.state_dict().items()})

@@ -189,7 +189,10 @@ def _config(resolved: ResolvedModel, *, base_dropout: bool) -> Any:
 def _from_pretrained(auto: Any, resolved: ResolvedModel, config: Any, dtype: Any) -> Any:
     """Load with PyTorch's fused attention, or the plain one where a model lacks it."""
     arguments = {
-        "config": config, "dtype": dtype, "use_safetensors": True, "trust_remote_code": resolved.trust_remote_code,
+        "config": config,
+        "dtype": dtype,
+        "use_safetensors": True,
+        "trust_remote_code": resolved.trust_remote_code,
     }
     try:
         return auto.from_pretrained(resolved.path, attn_implementation="sdpa", **arguments)

@@ -51,8 +51,16 @@ HEAD_NAMES = ("classifier", "score", "classification_head")
 LORA_METHODS = ("lora", "dora")
 PEFT_METHODS = ("lora", "dora", "prompt", "p-tuning")
 DEFAULTS: dict[str, Any] = {
-    "method": "lora", "rank": 8, "alpha": 16.0, "dropout": 0.0, "target_modules": "qv", "use_rslora": False,
-    "lora_plus_ratio": 1.0, "adapter_width": 64, "prompt_length": 20, "top_k": 2,
+    "method": "lora",
+    "rank": 8,
+    "alpha": 16.0,
+    "dropout": 0.0,
+    "target_modules": "qv",
+    "use_rslora": False,
+    "lora_plus_ratio": 1.0,
+    "adapter_width": 64,
+    "prompt_length": 20,
+    "top_k": 2,
 }
 
 
@@ -141,8 +149,12 @@ def method_config(
         task=found_task,
         head_modules=heads,
         targets=targets if isinstance(targets, str) else tuple(targets),
-        **{**values, "alpha": float(values["alpha"]), "dropout": float(values["dropout"]),
-           "lora_plus_ratio": float(values["lora_plus_ratio"])},
+        **{
+            **values,
+            "alpha": float(values["alpha"]),
+            "dropout": float(values["dropout"]),
+            "lora_plus_ratio": float(values["lora_plus_ratio"]),
+        },
     )
     if made.method == "head" and made.task == "causal-lm":
         raise ModelError(
@@ -223,8 +235,12 @@ def _faults(config: Mapping[str, Any], report: ModelReport) -> Iterator[str]:
         yield f"`method` must be one of {', '.join(METHODS)}, but got {method!r}. {remedy}"
         return
     used = set(_USED[method])
-    for name, ceiling in (("rank", None), ("adapter_width", 8192), ("prompt_length", (report.max_length or 512) // 2),
-                          ("top_k", report.layers)):
+    for name, ceiling in (
+        ("rank", None),
+        ("adapter_width", 8192),
+        ("prompt_length", (report.max_length or 512) // 2),
+        ("top_k", report.layers),
+    ):
         value = config.get(name)
         if value is None or name not in used:
             continue
@@ -268,7 +284,7 @@ def _too_large(name: str, value: int, ceiling: int, report: ModelReport) -> str:
     if name == "top_k":
         return (
             f"`top_k` must not exceed the number of layers ({ceiling} for {report.name}), but got top_k={value}. "
-            f"Choose at most {ceiling}; method = \"full\" trains everything."
+            f'Choose at most {ceiling}; method = "full" trains everything.'
         )
     if name == "prompt_length":
         return (

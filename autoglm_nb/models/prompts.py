@@ -37,8 +37,10 @@ def add_prompt(model: nn.Module, config: MethodConfig) -> nn.Module:
     peft_config: Any
     if config.method == "prompt":
         peft_config = PromptTuningConfig(
-            task_type=task_type, num_virtual_tokens=config.prompt_length,
-            prompt_tuning_init=PromptTuningInit.SAMPLE_VOCAB, **extra,
+            task_type=task_type,
+            num_virtual_tokens=config.prompt_length,
+            prompt_tuning_init=PromptTuningInit.SAMPLE_VOCAB,
+            **extra,
         )
     else:
         peft_config = PromptEncoderConfig(

@@ -24,11 +24,40 @@ from autoglm_nb.models.catalogue import CATALOGUE, HUB_ALIASES, CatalogueEntry, 
 
 __all__ = ["ModelReport", "catalogue_folder", "check", "find_local", "report_of", "require_safetensors"]
 
-DECODER_TYPES = frozenset((
-    "bloom", "codegen", "cohere", "falcon", "gemma", "gemma2", "gemma3", "gemma3_text", "glm", "glm4", "gpt2",
-    "gpt_neo", "gpt_neox", "gptj", "granite", "llama", "mistral", "mixtral", "olmo", "olmo2", "opt", "phi", "phi3",
-    "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3", "stablelm", "starcoder2",
-))
+DECODER_TYPES = frozenset(
+    (
+        "bloom",
+        "codegen",
+        "cohere",
+        "falcon",
+        "gemma",
+        "gemma2",
+        "gemma3",
+        "gemma3_text",
+        "glm",
+        "glm4",
+        "gpt2",
+        "gpt_neo",
+        "gpt_neox",
+        "gptj",
+        "granite",
+        "llama",
+        "mistral",
+        "mixtral",
+        "olmo",
+        "olmo2",
+        "opt",
+        "phi",
+        "phi3",
+        "qwen2",
+        "qwen2_moe",
+        "qwen3",
+        "qwen3_moe",
+        "smollm3",
+        "stablelm",
+        "starcoder2",
+    )
+)
 
 
 @dataclass(frozen=True)

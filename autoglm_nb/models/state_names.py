@@ -33,8 +33,10 @@ def canonical_state(state: Mapping[str, torch.Tensor], method: MethodConfig) -> 
     """
     tensors = _prompt_computed(state) if method.method in ("prompt", "p-tuning") else dict(state)
     prefix = "base_model.model." if method.method in LORA_METHODS else "base_model."
-    named = {_plain_name(name) if method.method not in PEFT_METHODS else _peft_name(name, prefix): t
-             for name, t in tensors.items()}
+    named = {
+        _plain_name(name) if method.method not in PEFT_METHODS else _peft_name(name, prefix): t
+        for name, t in tensors.items()
+    }
     if method.method in PEFT_METHODS:
         _require_complete(named.keys(), method, prefix)
     for name, tensor in named.items():

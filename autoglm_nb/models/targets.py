@@ -24,13 +24,32 @@ QUERY_VALUE = ("query", "value", "q_proj", "v_proj", "q_lin", "v_lin", "q", "v",
 FUSED = ("c_attn", "query_key_value", "qkv_proj", "Wqkv", "in_proj", "att_proj", "W_pack")
 ATTENTION_INPUTS = (*QUERY_VALUE, *FUSED, "key", "k_proj", "k_lin", "k", "key_proj")
 ATTENTION_OUTPUTS = (
-    "attention.output.dense", "self_attn.o_proj", "self_attn.out_proj", "self_attn.dense", "self_attention.dense",
-    "attention.dense", "attention.out_lin", "attention.o_proj", "attn.c_proj", "attn.out_proj", "attn.o_proj",
-    "attn.attention.out_proj", "attn.Wo", "attn.o",
+    "attention.output.dense",
+    "self_attn.o_proj",
+    "self_attn.out_proj",
+    "self_attn.dense",
+    "self_attention.dense",
+    "attention.dense",
+    "attention.out_lin",
+    "attention.o_proj",
+    "attn.c_proj",
+    "attn.out_proj",
+    "attn.o_proj",
+    "attn.attention.out_proj",
+    "attn.Wo",
+    "attn.o",
 )
 FEED_FORWARD_OUTPUTS = (
-    "output.dense", "mlp.down_proj", "fc2", "ffn.lin2", "mlp.c_proj", "mlp.dense_4h_to_h", "mlp.fc_out", "mlp.fc2",
-    "mlp.Wo", "intermediate.output.dense",
+    "output.dense",
+    "mlp.down_proj",
+    "fc2",
+    "ffn.lin2",
+    "mlp.c_proj",
+    "mlp.dense_4h_to_h",
+    "mlp.fc_out",
+    "mlp.fc2",
+    "mlp.Wo",
+    "intermediate.output.dense",
 )
 
 
@@ -50,7 +69,7 @@ def transformer_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
     if best is None:
         raise ModelError(
             f"A method needs a stack of transformer layers, but {type(model).__name__} has none. Choose method = "
-            "\"full\"."
+            '"full".'
         )
     return [(f"{best[0]}.{i}", layer) for i, layer in enumerate(best[1])]
 
@@ -78,7 +97,7 @@ def target_modules(model: nn.Module, targets: str | Sequence[str]) -> list[str]:
     if not found:
         raise ModelError(
             f"target_modules={targets!r} must match linear layers, but matches none of {type(model).__name__}'s "
-            f"({', '.join(_endings(linear))}). Give a list of those names, or \"all-linear\"."
+            f'({", ".join(_endings(linear))}). Give a list of those names, or "all-linear".'
         )
     return found
 
@@ -97,7 +116,7 @@ def adapter_sites(model: nn.Module) -> list[str]:
         raise ModelError(
             f"Bottleneck adapters need to find the outputs of attention and feed-forward, but {type(model).__name__} "
             "names "
-            f"its layers otherwise ({', '.join(_endings(linear))}). Choose method = \"lora\"."
+            f'its layers otherwise ({", ".join(_endings(linear))}). Choose method = "lora".'
         )
     chosen = {*attention, *feed_forward}
     return [n for n in linear if n in chosen]

@@ -124,7 +124,7 @@ class TunedModel:
                 made = self.model.generate(  # type: ignore[operator]
                     input_ids=batch, attention_mask=torch.ones_like(batch), max_new_tokens=max_new_tokens, **settings
                 )[0]
-            new = made[len(ids):] if made[: len(ids)].tolist() == ids else made
+            new = made[len(ids) :] if made[: len(ids)].tolist() == ids else made
             answers.append(self.tokenizer.decode(new, skip_special_tokens=True))
         return answers
 
@@ -164,7 +164,9 @@ class TunedModel:
         if not len(texts):
             return []
         ids: list[list[int]] = self.tokenizer(
-            list(texts), truncation=True, max_length=self.card.max_length or self.tokenizer.model_max_length,
+            list(texts),
+            truncation=True,
+            max_length=self.card.max_length or self.tokenizer.model_max_length,
         )["input_ids"]
         return ids
 

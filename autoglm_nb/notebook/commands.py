@@ -155,12 +155,12 @@ class Commands:
             self.say(f"Study {handle.name!r} stops. Finished trials are kept; the same cell continues it.")
 
     def _wait(self, given: list[str]) -> None:
-        from autoglm_nb.session import planning
+        from autoglm_nb.session import checks
 
         asked = self._parse("wait", given, ("name", {"nargs": "?"}), ("--timeout", {}))
         handle = self.handle(asked.name)
         try:
-            handle.wait(planning.parse_budget(asked.timeout) if asked.timeout else None)
+            handle.wait(checks.parse_budget(asked.timeout) if asked.timeout else None)
         except KeyboardInterrupt:
             raise StoppedWaiting(
                 f"Stopped waiting. Study {handle.name!r} goes on in the background; "

@@ -121,8 +121,10 @@ class _Job:
         except (OSError, ValueError):
             said = (Path(self._folder.name) / "stderr").read_text(encoding="utf-8", errors="replace").strip()
             last = words.clean(said.splitlines()[-1] if said else "", 600)
-            self._failure = last if code == 2 and last else (
-                f"The explanation of {self._study!r} could not be made (exit code {code}). {last}".rstrip()
+            self._failure = (
+                last
+                if code == 2 and last
+                else (f"The explanation of {self._study!r} could not be made (exit code {code}). {last}".rstrip())
             )
             return _lines("" if self._wait else self._failure)
         if self._html:

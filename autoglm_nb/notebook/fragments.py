@@ -26,7 +26,7 @@ def title(story: Story) -> str:
     """Name, subject and state."""
     return (
         f'<div style="{_LINE}"><b>{_e(story.name)}</b> <span style="{_QUIET}">· {_e(story.subject)}</span>'
-        f' &nbsp; <b>{_e(words.state_words(story.state))}</b></div>'
+        f" &nbsp; <b>{_e(words.state_words(story.state))}</b></div>"
     )
 
 

@@ -86,7 +86,7 @@ class LiveView:
             self._closed = True
             if self._display is not None:
                 self._display.update({"text/plain": ""}, raw=True)
-            for widget in [self._root, *_descendants(self._root)]:
+            for widget in _all_below(self._root):
                 widget.close()
 
     # -- building -------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class LiveView:
         self._tabs = {
             name: box.HTML(layout=layout(**scroll)) for name in ("Trials", "Search space", "Resources", "Notes")
         }
-        self._tab = box.Tab(children=list(self._tabs.values()), titles=list(self._tabs), layout=layout(margin="6px 0 0"))
+        self._tab = box.Tab(children=list(self._tabs.values()), titles=list(self._tabs), layout=layout(margin="6px 0"))
         self._foot = box.HTML(layout=layout(height="26px", overflow="hidden"))
         head = box.HBox([self._title, self._pause, self._stop], layout=layout(align_items="center"))
         self._root = box.VBox(
@@ -236,21 +236,21 @@ def _answer_beside_cells(button: Any) -> None:
     widget last: here the main one, which is busy in `%autotune wait`. That
     serves widgets that wait for a reply, which a button never does.
     """
-    comm = getattr(button, "comm", None)
+    comm: Any = getattr(button, "comm", None)
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = lambda data, default: default
 
 
-def _descendants(root: Any) -> list[Any]:
-    """Every widget below `root` with its layout and style, each once."""
+def _all_below(root: Any) -> list[Any]:
+    """`root` and every widget below it with its layout and style, each once, the root first."""
     found: dict[str, Any] = {}
 
     def visit(widget: Any) -> None:
+        for part in (widget, getattr(widget, "layout", None), getattr(widget, "style", None)):
+            if part is not None:
+                found[part.model_id] = part
         for child in getattr(widget, "children", ()):
             visit(child)
-            for part in (child, getattr(child, "layout", None), getattr(child, "style", None)):
-                if part is not None:
-                    found[part.model_id] = part
 
     visit(root)
     return list(found.values())

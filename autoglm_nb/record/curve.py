@@ -146,9 +146,7 @@ def _markers(data: Series) -> list[str]:
 def _drawn(path: str, kind: str, stroke: float) -> list[str]:
     if not path:
         return []
-    return [
-        f'<path d="{path}" stroke="{COLOURS[kind]}" stroke-width="{stroke:g}" stroke-linecap="round" fill="none"/>'
-    ]
+    return [f'<path d="{path}" stroke="{COLOURS[kind]}" stroke-width="{stroke:g}" stroke-linecap="round" fill="none"/>']
 
 
 def _dot(x: float, y: float) -> str:

@@ -274,8 +274,11 @@ def condition_words(condition: object) -> str:
 
 
 def _parameters(space: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = space.get("parameters") or []
-    return [p for p in found if isinstance(p, Mapping) and p.get("name")]
+    """Dimensions and constants of a space as `Space.to_json` writes it, in the order of the cell."""
+    dimensions = [p for p in space.get("dimensions") or [] if isinstance(p, Mapping)]
+    constants = [{**p, "kind": "constant"} for p in space.get("constants") or [] if isinstance(p, Mapping)]
+    named = [p for p in [*dimensions, *constants] if p.get("name")]
+    return sorted(named, key=lambda p: p["place"] if isinstance(p.get("place"), int) else len(named))
 
 
 def _range(parameter: Mapping[str, Any]) -> str:
@@ -309,8 +312,14 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         elif isinstance(item, (list, tuple)):
             out.append((name, words.clean(", ".join(words.number(v) for v in item), 300)))
         else:
-            out.append((name, words.clean("" if item is None else words.number(item, 6) if isinstance(item, float)
-                                          else item, 300)))
+            out.append(
+                (
+                    name,
+                    words.clean(
+                        "" if item is None else words.number(item, 6) if isinstance(item, float) else item, 300
+                    ),
+                )
+            )
     return out
 
 

@@ -79,9 +79,7 @@ class GridSampler(RecordingSampler):
                 return encode(dimension, config[dimension.name])
         return super().sample_independent(study, trial, param_name, param_distribution)
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         super().after_trial(study, trial, state, values)
         self._planned.pop(trial.number, None)
 

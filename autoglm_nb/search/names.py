@@ -53,9 +53,7 @@ SAMPLER_GROUP = "autoglm_nb.samplers"
 _CONSTRAINT = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(<=|>=|<|>|==|=)\s*(\S.*?)\s*")
 
 
-def check_strategy(
-    strategy: Any, space: Space, objectives: Sequence[str] = (), *, constraints: bool = False
-) -> None:
+def check_strategy(strategy: Any, space: Space, objectives: Sequence[str] = (), *, constraints: bool = False) -> None:
     """Checks that a strategy exists and can search this space.
 
     Args:

@@ -149,9 +149,7 @@ class RecordingSampler(BaseSampler):
         sampler = self._only or self._make(trial_seed(self.seed, trial.number, param_name))
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         self._draw(study, trial).sampler.after_trial(study, trial, state, values)
         with self._lock:
             self._draws.pop(trial.number, None)

@@ -66,8 +66,10 @@ def make_sampler(
     check_strategy(strategy, space, directions, constraints=bool(constraints))
     if not isinstance(strategy, str):
         given = strategy
-        return strategy if isinstance(strategy, RecordingSampler) else RecordingSampler(
-            lambda _: given, seed=seed, strategy=type(given).__name__, reuse=True
+        return (
+            strategy
+            if isinstance(strategy, RecordingSampler)
+            else RecordingSampler(lambda _: given, seed=seed, strategy=type(given).__name__, reuse=True)
         )
     if strategy == "grid":
         return GridSampler(space, seed=seed)
@@ -78,7 +80,9 @@ def make_sampler(
         "random": lambda s: optuna.samplers.RandomSampler(seed=s),
         "tpe": lambda s: _tpe(s, first),
         "bayesian": lambda s: optuna.samplers.GPSampler(
-            seed=s, n_startup_trials=first, warn_independent_sampling=False  # said in the record instead
+            seed=s,
+            n_startup_trials=first,
+            warn_independent_sampling=False,  # said in the record instead
         ),
         "genetic": lambda s: optuna.samplers.NSGAIISampler(
             seed=s,

@@ -77,9 +77,11 @@ def parse_budget(budget: str | float | None) -> float | None:
     return seconds
 
 
-def checked_strategy(strategy: Any, space: Space, objectives: Sequence[str], enqueue: Sequence[Any]) -> str:
+def checked_strategy(
+    strategy: Any, space: Space, objectives: Sequence[str], enqueue: Sequence[Any], *, constrained: bool = False
+) -> str:
     """The strategy's name to store; a sampler object gets a name of its own."""
-    check_strategy(strategy, space, objectives)
+    check_strategy(strategy, space, objectives, constraints=constrained)
     if strategy == "fixed" and not enqueue:
         raise StrategyError(
             "Strategy 'fixed' tries a given list of configurations, but none was given. "

@@ -122,7 +122,7 @@ class StudyHandle:
 
         space = Space.from_json(self.spec.space)
         for config in configs:
-            space.validate(dict(config))
+            space.validate(dict(config), partial=True)
         for config in configs:
             self._store.request(self.name, Action.ENQUEUE, {"config": dict(config)})
 

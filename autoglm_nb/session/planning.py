@@ -89,6 +89,7 @@ def plan(
     enqueue: Sequence[Mapping[str, Any]] = (),
     fork: bool = False,
     cell: str = "",
+    first_line: int = 1,
     notebook: str | None = None,
     home: str | os.PathLike[str] | None = None,
 ) -> Plan:
@@ -99,6 +100,7 @@ def plan(
         data: file, folder, catalogue name, hub id, the name of a notebook variable, or a table.
         space: cell text, a `Space`, its JSON, or None / "default" for the task's own space.
         names: the notebook's variables, for the cell and for `data` / `objective` given by name.
+        first_line: number of the space's first line in its cell, for the faults' line numbers.
         budget: active worker time, as seconds or like "20m", "1h30m".
         objective: a function `(config, report) -> value` in place of training, or its name in `names`.
 
@@ -116,7 +118,7 @@ def plan(
     )
     check_numbers(faults, trials=trials, seeds=seeds, max_length=max_length, max_rows=max_rows, seed=seed)
 
-    given = faults.check(lambda: _given_space(space, names, strict=function is None))
+    given = faults.check(lambda: _given_space(space, names, strict=function is None, first_line=first_line))
     model_names = goal.model_names(given or Space(), model or "")
     reports = [r for r in (faults.check(partial(models.check, m)) for m in model_names) if r is not None]
     if function is None and not model_names:
@@ -151,8 +153,11 @@ def plan(
             for sentence in models.check_space_against_model(given.to_json(), r):
                 faults.add(sentence)
         for entry in enqueue:
-            faults.check(partial(given.validate, dict(entry)))
-    strategy = faults.check(lambda: checked_strategy(strategy_given, given or Space(), objectives, enqueue), "")
+            faults.check(partial(given.validate, dict(entry), partial=True))
+    strategy = faults.check(
+        lambda: checked_strategy(strategy_given, given or Space(), objectives, enqueue, constrained=bool(constraints)),
+        "",
+    )
     check_objectives(faults, objectives, constraints, custom=function is not None, task=found_task, metric=metric)
 
     default_name = _default_name(data_spec, model_names, function)
@@ -253,14 +258,14 @@ def _source(given: Any, names: Mapping[str, Any], folder: Path) -> tuple[str, st
     return label, stored["path"]
 
 
-def _given_space(space: Any, names: Mapping[str, Any], *, strict: bool) -> Space | None:
+def _given_space(space: Any, names: Mapping[str, Any], *, strict: bool, first_line: int) -> Space | None:
     if space is None or isinstance(space, Space):
         return space
     if isinstance(space, Mapping):
         return Space.from_json(dict(space))
     if space.strip() in ("", "default"):
         return None
-    parsed = parse_cell(space, names, strict_names=strict)
+    parsed = parse_cell(space, names, strict_names=strict, first_line=first_line)
     return parsed if parsed is not None and (parsed.dimensions or parsed.constants) else None
 
 

@@ -18,7 +18,13 @@ from autoglm_nb.space.dimensions import Constant, Parameter
 __all__ = ["ConditionReader"]
 
 _OPERATORS: dict[type[ast.cmpop], str] = {
-    ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.In: "in",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.In: "in",
     ast.NotIn: "not in",
 }
 _FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -69,8 +75,11 @@ class ConditionReader:
                 decided: Any = self._expressions.value(node)
                 return None if decided is BROKEN else bool(decided)
             case _:
-                self._report(node, f"{construct(node)} cannot be a condition. Compare a name defined above with a "
-                                   'constant, as in `method == "lora"`.')
+                self._report(
+                    node,
+                    f"{construct(node)} cannot be a condition. Compare a name defined above with a "
+                    'constant, as in `method == "lora"`.',
+                )
                 return None
 
     def _combined(self, parts: list[Condition | bool | None], every: bool) -> Condition | bool | None:
@@ -96,8 +105,11 @@ class ConditionReader:
             self._report(node, f"A condition compares one name with a constant, but got `{ast.unparse(node)}`.")
             return None
         if right_name and operator in ("in", "not in"):
-            self._report(node, f"`{ast.unparse(node)}` looks into a hyper-parameter. Write the name on the left, as in "
-                               f"`{right_name} == …`.")
+            self._report(
+                node,
+                f"`{ast.unparse(node)}` looks into a hyper-parameter. Write the name on the left, as in "
+                f"`{right_name} == …`.",
+            )
             return None
         constant = self._constant(left if right_name else right, operator)
         if constant is BROKEN:
@@ -126,8 +138,9 @@ class ConditionReader:
             return self._unknown(node)
         value = self._expressions.value(node)
         if value is not BROKEN and operator in ("in", "not in") and not isinstance(value, tuple):
-            self._report(node, f"`{operator}` needs a list of values on its right, but got {value!r}. "
-                               f"Write ({value!r},).")
+            self._report(
+                node, f"`{operator}` needs a list of values on its right, but got {value!r}. Write ({value!r},)."
+            )
             return BROKEN
         return value
 
@@ -138,19 +151,23 @@ class ConditionReader:
             self._undefined(node, node.id)
             return None
         values = [
-            value for p in parameters if p is not None
+            value
+            for p in parameters
+            if p is not None
             for value in ((p.value,) if isinstance(p, Constant) else p.choices or (None,))
         ]
         if all(isinstance(value, bool) for value in values):
             return Compare(node.id, "==", True)
-        self._report(node, f"`{node.id}` is not simply true or false. Compare it with a value, as in "
-                           f"`{node.id} == …`.")
+        self._report(node, f"`{node.id}` is not simply true or false. Compare it with a value, as in `{node.id} == …`.")
         return None
 
     def _undefined(self, node: ast.expr, name: str) -> None:
         if not self._defined(name):  # a definition with faults has been reported already
-            self._report(node, f"`{name}` is used before line {self._later[name]} defines it. "
-                               "Move the definition above this condition.")
+            self._report(
+                node,
+                f"`{name}` is used before line {self._later[name]} defines it. "
+                "Move the definition above this condition.",
+            )
 
     def _unknown(self, node: ast.Name) -> Any:
         known = [*self._later, *(name for name in self._names if not name.startswith("_"))]

@@ -69,8 +69,11 @@ class Expressions:
             case ast.BinOp(left=left, right=right, op=op):
                 operation = _OPERATIONS.get(type(op))
                 if operation is None:
-                    return self._fault(node, "Only + - * / // % and ** can be calculated in a cell. "
-                                             "Compute the value in a cell of its own and use its name here.")
+                    return self._fault(
+                        node,
+                        "Only + - * / // % and ** can be calculated in a cell. "
+                        "Compute the value in a cell of its own and use its name here.",
+                    )
                 return self._arithmetic(node, [left, right], operation)
             case ast.List(elts=items) | ast.Tuple(elts=items):
                 values = [self.value(item) for item in items]
@@ -78,8 +81,11 @@ class Expressions:
             case ast.Call():
                 return self._call(node)
             case _:
-                return self._fault(node, f"{construct(node)} is outside the cell language. Compute the value in a cell "
-                                         "of its own and use its name here.")
+                return self._fault(
+                    node,
+                    f"{construct(node)} is outside the cell language. Compute the value in a cell "
+                    "of its own and use its name here.",
+                )
 
     def _literal(self, node: ast.Constant, value: object) -> Value | _Broken:
         if value is None or isinstance(value, (bool, int, str)):
@@ -102,16 +108,20 @@ class Expressions:
         try:
             return import_value(self._names[node.id])
         except TypeError as error:
-            return self._fault(node, f"A cell can use numbers, strings, True, False, None and lists of them, but the "
-                                     f"notebook's `{node.id}` contains {_article(str(error))}. "
-                                     "Convert it in a cell of its own.")
+            return self._fault(
+                node,
+                f"A cell can use numbers, strings, True, False, None and lists of them, but the "
+                f"notebook's `{node.id}` contains {_article(str(error))}. "
+                "Convert it in a cell of its own.",
+            )
         except ValueError as error:
             return self._fault(node, f"The notebook's `{node.id}` cannot be used: {error}.")
 
     def _call(self, node: ast.Call) -> _Broken:
         if isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
-            return self._fault(node, f"`{node.func.id}` must stand alone on the right of `name =`, "
-                                     "but is part of an expression here.")
+            return self._fault(
+                node, f"`{node.func.id}` must stand alone on the right of `name =`, but is part of an expression here."
+            )
         return self._fault(node, unknown_function(node))
 
     def _arithmetic(self, node: ast.expr, parts: list[ast.expr], operation: Callable[..., Any]) -> Value | _Broken:
@@ -140,10 +150,14 @@ class Expressions:
 def unknown_function(node: ast.Call) -> str:
     """The sentence about a call of anything but the functions of the cell language."""
     if isinstance(node.func, ast.Name):
-        return (f"`{node.func.id}` is not a function of the cell language. "
-                f"{did_you_mean(_ALIASES.get(node.func.id, node.func.id), list(FUNCTIONS))}")
-    return (f"`{ast.unparse(node.func)}` cannot be called in a cell, which is read and never executed. "
-            "Compute the value in a cell of its own and use its name here.")
+        return (
+            f"`{node.func.id}` is not a function of the cell language. "
+            f"{did_you_mean(_ALIASES.get(node.func.id, node.func.id), list(FUNCTIONS))}"
+        )
+    return (
+        f"`{ast.unparse(node.func)}` cannot be called in a cell, which is read and never executed. "
+        "Compute the value in a cell of its own and use its name here."
+    )
 
 
 def construct(node: ast.AST) -> str:
@@ -173,21 +187,55 @@ _OPERATIONS: dict[type[ast.operator], Callable[..., Any]] = {
 }
 
 _ALIASES = {
-    "log_uniform": "loguniform", "reciprocal": "loguniform", "float": "uniform", "int": "randint",
-    "categorical": "choice", "grid": "choice", "grid_search": "choice", "lograndint": "logint", "qrandint": "randint",
-    "suggest_float": "uniform", "suggest_int": "randint", "suggest_categorical": "choice", "discrete": "quniform",
+    "log_uniform": "loguniform",
+    "reciprocal": "loguniform",
+    "float": "uniform",
+    "int": "randint",
+    "categorical": "choice",
+    "grid": "choice",
+    "grid_search": "choice",
+    "lograndint": "logint",
+    "qrandint": "randint",
+    "suggest_float": "uniform",
+    "suggest_int": "randint",
+    "suggest_categorical": "choice",
+    "discrete": "quniform",
 }
 
 _CONSTRUCTS: dict[type[ast.AST], str] = {
-    ast.For: "A `for` loop", ast.While: "A `while` loop", ast.FunctionDef: "A function definition",
-    ast.AsyncFunctionDef: "A function definition", ast.ClassDef: "A class", ast.Import: "An import",
-    ast.ImportFrom: "An import", ast.With: "A `with` block", ast.Try: "A `try` block", ast.Delete: "`del`",
-    ast.AugAssign: "An assignment such as `+=`", ast.AnnAssign: "A type annotation", ast.Return: "`return`",
-    ast.Global: "`global`", ast.Raise: "`raise`", ast.Assert: "`assert`", ast.Match: "A `match` block",
-    ast.Lambda: "A lambda", ast.ListComp: "A comprehension", ast.SetComp: "A comprehension",
-    ast.DictComp: "A comprehension", ast.GeneratorExp: "A comprehension", ast.Dict: "A dictionary",
-    ast.Set: "A set", ast.Attribute: "An attribute such as `a.b`", ast.Subscript: "An index such as `a[0]`",
-    ast.JoinedStr: "An f-string", ast.IfExp: "`x if c else y`", ast.NamedExpr: "`:=`", ast.Starred: "`*`",
-    ast.Compare: "A comparison used as a value", ast.BoolOp: "`and` / `or` used as a value",
-    ast.UnaryOp: "`not` or `~` used as a value", ast.Await: "`await`", ast.Yield: "`yield`",
+    ast.For: "A `for` loop",
+    ast.While: "A `while` loop",
+    ast.FunctionDef: "A function definition",
+    ast.AsyncFunctionDef: "A function definition",
+    ast.ClassDef: "A class",
+    ast.Import: "An import",
+    ast.ImportFrom: "An import",
+    ast.With: "A `with` block",
+    ast.Try: "A `try` block",
+    ast.Delete: "`del`",
+    ast.AugAssign: "An assignment such as `+=`",
+    ast.AnnAssign: "A type annotation",
+    ast.Return: "`return`",
+    ast.Global: "`global`",
+    ast.Raise: "`raise`",
+    ast.Assert: "`assert`",
+    ast.Match: "A `match` block",
+    ast.Lambda: "A lambda",
+    ast.ListComp: "A comprehension",
+    ast.SetComp: "A comprehension",
+    ast.DictComp: "A comprehension",
+    ast.GeneratorExp: "A comprehension",
+    ast.Dict: "A dictionary",
+    ast.Set: "A set",
+    ast.Attribute: "An attribute such as `a.b`",
+    ast.Subscript: "An index such as `a[0]`",
+    ast.JoinedStr: "An f-string",
+    ast.IfExp: "`x if c else y`",
+    ast.NamedExpr: "`:=`",
+    ast.Starred: "`*`",
+    ast.Compare: "A comparison used as a value",
+    ast.BoolOp: "`and` / `or` used as a value",
+    ast.UnaryOp: "`not` or `~` used as a value",
+    ast.Await: "`await`",
+    ast.Yield: "`yield`",
 }

@@ -25,7 +25,7 @@ def space_source(parameters: Sequence[Parameter]) -> str:
     for parameter in parameters:
         rest, depth = path_of(parameter.condition), 0
         while depth < len(blocks) and rest[: len(blocks[depth].parts)] == blocks[depth].parts:
-            rest = rest[len(blocks[depth].parts):]
+            rest = rest[len(blocks[depth].parts) :]
             depth += 1
         closed = blocks[depth] if depth < len(blocks) else None
         del blocks[depth:]
@@ -34,7 +34,7 @@ def space_source(parameters: Sequence[Parameter]) -> str:
             if rest[: len(opposite)] == opposite:
                 lines.append(f"{INDENT * len(blocks)}else:")
                 blocks.append(_Block(opposite, True))
-                rest = rest[len(opposite):]
+                rest = rest[len(opposite) :]
         for test in rest:
             lines.append(f"{INDENT * len(blocks)}if {test.source()}:")
             blocks.append(_Block((test,), False))

@@ -93,8 +93,11 @@ def survey(steps: Sequence[Step], *, limit: int = MAX_WORLDS) -> Survey:
             if not inactive.name.startswith(UNKNOWN) and inactive.name not in broken:
                 report(line, _inactive_text(inactive.name, defined.get(inactive.name, [])))
         except TypeError:
-            report(line, f"The condition `{condition.source()}` compares by size what has no size. "
-                         "Use <, <=, >, >= with numbers only.")
+            report(
+                line,
+                f"The condition `{condition.source()}` compares by size what has no size. "
+                "Use <, <=, >, >= with numbers only.",
+            )
 
     for index, step in enumerate(steps):
         reached = [_reached(step.path, world) for world, _ in worlds]
@@ -117,8 +120,11 @@ def survey(steps: Sequence[Step], *, limit: int = MAX_WORLDS) -> Survey:
             if name in marks or times[name] > 1:
                 worlds = _split(worlds, reached, step.parameter, marks.get(name))
                 if len(worlds) > limit:
-                    report(step.line, f"The conditions distinguish more than {limit} combinations of values, which "
-                                      f"is too many to check. Let fewer parameters than up to `{name}` decide.")
+                    report(
+                        step.line,
+                        f"The conditions distinguish more than {limit} combinations of values, which "
+                        f"is too many to check. Let fewer parameters than up to `{name}` decide.",
+                    )
                     return result
     result.worlds = worlds
     return result
@@ -195,8 +201,11 @@ def _foreign_value(
     for value in atom.value if atom.op in ("in", "not in") else (atom.value,):
         if not any(same(value, choice) for choice in known):
             names = [str(choice) for choice in known]
-            report(line, f"`{atom.name}` is never {source(value)}, so `{atom.source()}` asks for nothing. "
-                         f"{did_you_mean(str(value), names)}")
+            report(
+                line,
+                f"`{atom.name}` is never {source(value)}, so `{atom.source()}` asks for nothing. "
+                f"{did_you_mean(str(value), names)}",
+            )
 
 
 def _inactive_text(name: str, definitions: list[tuple[Parameter, int | None]]) -> str:
@@ -216,4 +225,3 @@ def _duplicate_text(parameter: Parameter, earlier: list[tuple[Parameter, int | N
         f"`{parameter.name}` is defined twice{where}, and both definitions can be active at once. "
         "Remove one, or put them into branches that exclude each other (if / else)."
     )
-

@@ -116,8 +116,11 @@ class _Reader:
                 case ast.Assign(targets=targets):
                     several = len(targets) > 1 or isinstance(targets[0], (ast.Tuple, ast.List))
                     what = "several names at once" if several else f"`{ast.unparse(targets[0])}`"
-                    self._report(statement, f"An assignment defines one plain name, but this one defines {what}. "
-                                            "Write one `name = …` per line.")
+                    self._report(
+                        statement,
+                        f"An assignment defines one plain name, but this one defines {what}. "
+                        "Write one `name = …` per line.",
+                    )
                 case ast.Expr(value=ast.Constant(value=str())):
                     self._report(statement, "A bare string does nothing here. Write a comment with #.")
                 case ast.Expr(value=ast.Compare(left=ast.Name(id=name), ops=[ast.Eq()])):
@@ -125,8 +128,11 @@ class _Reader:
                 case ast.Expr():
                     self._report(statement, f"`{_short(statement)}` defines nothing. Write `name = …`.")
                 case _:
-                    self._report(statement, f"{construct(statement)} is outside the cell language, which has "
-                                            "assignments and if / elif / else only. Write one `name = …` per line.")
+                    self._report(
+                        statement,
+                        f"{construct(statement)} is outside the cell language, which has "
+                        "assignments and if / elif / else only. Write one `name = …` per line.",
+                    )
 
     def _branch(self, node: ast.If, path: Path) -> None:
         condition = self._conditions.read(node.test)
@@ -181,8 +187,11 @@ class _Reader:
             if value is BROKEN:
                 return None
             if isinstance(value, tuple) and not (value and all(isinstance(item, str) for item in value)):
-                self._report(node, f"`{name}` must be one value or a list of module names, but got {list(value)!r}. "
-                                   "To try several values, write choice(…).")
+                self._report(
+                    node,
+                    f"`{name}` must be one value or a list of module names, but got {list(value)!r}. "
+                    "To try several values, write choice(…).",
+                )
                 return None
             return Constant(name, value)
         if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
@@ -195,8 +204,11 @@ class _Reader:
 
     def _choice(self, name: str, node: ast.Call) -> Dimension | None:
         if node.keywords or any(isinstance(arg, ast.Starred) for arg in node.args):
-            self._report(node, "choice takes its values one after the other, choice(a, b), or one list, "
-                               "choice(values). Leave out `*` and `name=`.")
+            self._report(
+                node,
+                "choice takes its values one after the other, choice(a, b), or one list, "
+                "choice(values). Leave out `*` and `name=`.",
+            )
             return None
         values = [self._expressions.value(arg) for arg in node.args]
         if any(value is BROKEN for value in values):
@@ -205,8 +217,11 @@ class _Reader:
             values = list(values[0])
         for value in values:
             if isinstance(value, tuple) and not (value and all(isinstance(item, str) for item in value)):
-                self._report(node, f"The values of a choice are single values or lists of module names, but `{name}` "
-                                   f"has {list(value)!r}.")
+                self._report(
+                    node,
+                    f"The values of a choice are single values or lists of module names, but `{name}` "
+                    f"has {list(value)!r}.",
+                )
                 return None
         return Dimension.choice(name, tuple(values))
 
@@ -229,13 +244,18 @@ class _Reader:
         integral = function in ("randint", "logint")
         for name, value in values.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                self._report(given[name], f"{function} needs numbers, but got {name}={value!r}. "
-                                          "Write choice(…) for values that are not numbers.")
+                self._report(
+                    given[name],
+                    f"{function} needs numbers, but got {name}={value!r}. "
+                    "Write choice(…) for values that are not numbers.",
+                )
                 return None
             if integral and value != int(value):
                 real = "loguniform" if function == "logint" else "uniform"
-                self._report(given[name], f"{function} needs integers, but got {name}={value!r}. "
-                                          f"Write {real}(…) for real numbers.")
+                self._report(
+                    given[name],
+                    f"{function} needs integers, but got {name}={value!r}. Write {real}(…) for real numbers.",
+                )
                 return None
         return {name: int(value) for name, value in values.items()} if integral else values
 
@@ -257,8 +277,11 @@ class _Reader:
         if any(parameter is None for _, parameter, _ in places):
             return (BROKEN,)
         if any(isinstance(parameter, Dimension) for _, parameter, _ in places):
-            self._report(node, f"`{node.id}` is searched, and only constants can be calculated with. "
-                               "Give this hyper-parameter a range of its own.")
+            self._report(
+                node,
+                f"`{node.id}` is searched, and only constants can be calculated with. "
+                "Give this hyper-parameter a range of its own.",
+            )
             return (BROKEN,)
         return self._constant_here(node, places)
 
@@ -266,8 +289,11 @@ class _Reader:
         for path, parameter, _ in reversed(places):
             if isinstance(parameter, Constant) and not path:
                 return (parameter.value,)
-        self._report(node, f"`{node.id}` has a value in one branch only, so it cannot be calculated with here. "
-                           "Define it outside of the `if`, or write the number.")
+        self._report(
+            node,
+            f"`{node.id}` has a value in one branch only, so it cannot be calculated with here. "
+            "Define it outside of the `if`, or write the number.",
+        )
         return (BROKEN,)
 
     def _defined_parameters(self, name: str) -> list[Parameter | None]:

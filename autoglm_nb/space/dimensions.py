@@ -55,7 +55,12 @@ class Dimension:
 
     @staticmethod
     def real(
-        name: str, low: float, high: float, *, step: float | None = None, log: bool = False,
+        name: str,
+        low: float,
+        high: float,
+        *,
+        step: float | None = None,
+        log: bool = False,
         condition: Condition | None = None,
     ) -> Dimension:
         """A real-valued dimension; with a step, `high` becomes the last value on the raster."""
@@ -300,12 +305,16 @@ def parameter_from_json(raw: Any) -> Parameter:
             raise KeyError(raw["kind"])
         if raw["kind"] == "categorical":
             choices = from_json_value(raw["choices"])
-            return Dimension(
-                raw["name"], "categorical", choices=choices, condition=condition, key=raw.get("key", "")
-            )
+            return Dimension(raw["name"], "categorical", choices=choices, condition=condition, key=raw.get("key", ""))
         return Dimension(
-            raw["name"], raw["kind"], raw["low"], raw["high"], raw.get("step"), bool(raw.get("log")),
-            condition=condition, key=raw.get("key", ""),
+            raw["name"],
+            raw["kind"],
+            raw["low"],
+            raw["high"],
+            raw.get("step"),
+            bool(raw.get("log")),
+            condition=condition,
+            key=raw.get("key", ""),
         )
     except KeyError as error:
         raise SpaceError(f"A stored parameter needs {error}, but got {raw!r}. Write the space again.") from None

@@ -129,8 +129,9 @@ def _one_of(known: tuple[str, ...], what: str, doc: str) -> Hyperparameter:
 
 
 def _switch(doc: str) -> Hyperparameter:
-    return Hyperparameter("bool", "True or False", "Write choice(True, False) to try both.",
-                          lambda v: isinstance(v, bool), doc)
+    return Hyperparameter(
+        "bool", "True or False", "Write choice(True, False) to try both.", lambda v: isinstance(v, bool), doc
+    )
 
 
 def _modules(value: Any) -> bool:
@@ -153,40 +154,82 @@ class _Named(Hyperparameter):
 
 
 HYPERPARAMETERS: dict[str, Hyperparameter] = {
-    "model": Hyperparameter("string", "a model's name or folder", "Write it in quotes.",
-                            lambda v: isinstance(v, str) and bool(v.strip()), "The base model."),
+    "model": Hyperparameter(
+        "string",
+        "a model's name or folder",
+        "Write it in quotes.",
+        lambda v: isinstance(v, str) and bool(v.strip()),
+        "The base model.",
+    ),
     "method": _one_of(METHODS, "a fine-tuning method", "Which weights are trained, and how."),
-    "learning_rate": _real("a positive number", "Most models train well between 1e-5 and 1e-2.",
-                           "Step size at the peak of the schedule.", lambda v: v > 0),
+    "learning_rate": _real(
+        "a positive number",
+        "Most models train well between 1e-5 and 1e-2.",
+        "Step size at the peak of the schedule.",
+        lambda v: v > 0,
+    ),
     "rank": _count("Choose 4, 8 or 16 for most models.", "Width of the low-rank update of LoRA and DoRA."),
-    "alpha": _real("a positive number", "One to two times the rank is usual.",
-                   "LoRA's scale: the update is multiplied by alpha / rank.", lambda v: v > 0),
-    "dropout": _real("at least 0 and below 1", "Choose 0, 0.05 or 0.1 for most models.",
-                     "Share of the adapter's inputs dropped while training.", lambda v: 0 <= v < 1),
+    "alpha": _real(
+        "a positive number",
+        "One to two times the rank is usual.",
+        "LoRA's scale: the update is multiplied by alpha / rank.",
+        lambda v: v > 0,
+    ),
+    "dropout": _real(
+        "at least 0 and below 1",
+        "Choose 0, 0.05 or 0.1 for most models.",
+        "Share of the adapter's inputs dropped while training.",
+        lambda v: 0 <= v < 1,
+    ),
     "target_modules": Hyperparameter(
-        "modules", '"qv", "attention", "all-linear" or a list of module names',
-        'Choose "all-linear" when unsure.', _modules, "Which layers get an adapter."),
+        "modules",
+        '"qv", "attention", "all-linear" or a list of module names',
+        'Choose "all-linear" when unsure.',
+        _modules,
+        "Which layers get an adapter.",
+    ),
     "use_rslora": _switch("Scale by alpha / sqrt(rank) instead of alpha / rank (rank-stabilised LoRA)."),
-    "lora_plus_ratio": _real("at least 1", "1 is plain LoRA; 4 to 16 are usual for LoRA+.",
-                             "LoRA+: learning rate of B over that of A.", lambda v: v >= 1),
+    "lora_plus_ratio": _real(
+        "at least 1",
+        "1 is plain LoRA; 4 to 16 are usual for LoRA+.",
+        "LoRA+: learning rate of B over that of A.",
+        lambda v: v >= 1,
+    ),
     "adapter_width": _count("Choose 16, 32 or 64 for most models.", "Bottleneck width of an adapter."),
     "prompt_length": _count("Choose 10 to 50 for most models.", "Number of learned prompt tokens."),
     "top_k": _count("Choose 1, 2 or 4 for most models.", "How many of the last layers are trained."),
     "optimizer": _one_of(OPTIMIZERS, "an optimizer", "The optimizer."),
     "schedule": _one_of(SCHEDULES, "a schedule", "How the learning rate goes on after warm-up."),
-    "warmup_ratio": _real("at least 0 and below 1", "Choose 0 to 0.1 for most models.",
-                          "Share of the steps over which the learning rate rises.", lambda v: 0 <= v < 1),
-    "weight_decay": _real("zero or a positive number", "Choose 0, 0.01 or 0.1 for most models.",
-                          "Decoupled weight decay.", lambda v: v >= 0),
-    "max_grad_norm": _real("a positive number", "1.0 is usual.",
-                           "Gradients are scaled down to this norm.", lambda v: v > 0),
+    "warmup_ratio": _real(
+        "at least 0 and below 1",
+        "Choose 0 to 0.1 for most models.",
+        "Share of the steps over which the learning rate rises.",
+        lambda v: 0 <= v < 1,
+    ),
+    "weight_decay": _real(
+        "zero or a positive number",
+        "Choose 0, 0.01 or 0.1 for most models.",
+        "Decoupled weight decay.",
+        lambda v: v >= 0,
+    ),
+    "max_grad_norm": _real(
+        "a positive number", "1.0 is usual.", "Gradients are scaled down to this norm.", lambda v: v > 0
+    ),
     "batch_size": _count("Choose 8, 16 or 32 for most models.", "Examples per optimizer step."),
-    "epochs": _real("a positive number", "Choose 1 to 5 for most data sets.",
-                    "Passes over the training rows; a fraction is allowed.", lambda v: v > 0),
+    "epochs": _real(
+        "a positive number",
+        "Choose 1 to 5 for most data sets.",
+        "Passes over the training rows; a fraction is allowed.",
+        lambda v: v > 0,
+    ),
     "steps": _count("Choose 100 or more.", "Optimizer steps, instead of epochs."),
     "seed": _count("Any integer from 0 on will do.", "Seed of initial weights, dropout and order of rows.", 0),
-    "label_smoothing": _real("at least 0 and below 1", "Choose 0, 0.05 or 0.1.",
-                             "Share of the target spread over all classes.", lambda v: 0 <= v < 1),
+    "label_smoothing": _real(
+        "at least 0 and below 1",
+        "Choose 0, 0.05 or 0.1.",
+        "Share of the target spread over all classes.",
+        lambda v: 0 <= v < 1,
+    ),
     "beta1": _real("at least 0 and below 1", "0.9 is usual.", "Adam's first-moment decay.", lambda v: 0 <= v < 1),
     "beta2": _real("at least 0 and below 1", "0.999 is usual.", "Adam's second-moment decay.", lambda v: 0 <= v < 1),
 }

@@ -185,8 +185,13 @@ class Space:
 
     def cardinality(self) -> int | None:
         """How many configurations there are; None when a dimension is a continuum."""
-        found = survey([Step(test=p.condition) if half else Step(path=p.condition, parameter=p)
-                        for p in self.parameters for half in ((True, False) if p.condition else (False,))])
+        found = survey(
+            [
+                Step(test=p.condition) if half else Step(path=p.condition, parameter=p)
+                for p in self.parameters
+                for half in ((True, False) if p.condition else (False,))
+            ]
+        )
         named = {name for world, _ in found.worlds for name in world}
         total = 0
         for world, weight in found.worlds:

@@ -235,7 +235,9 @@ class _Fanova:
             rows = self._active[:, self._index[first]] & self._active[:, self._index[second]]
             if rows.sum() < 8:
                 continue
-            values = [_thin(self._grids[n], _PAIR_GRID) for n in (first, second)]
+            values = [self._keeping(a, b, rows) for a, b in ((first, second), (second, first))]
+            if min(map(len, values)) < 2:
+                continue
             design = np.vstack(
                 [
                     self._encode(self._population.pinned({first: v, second: w}))[rows]
@@ -248,6 +250,16 @@ class _Fanova:
             drawn = np.array([_beyond_singles(f(design).reshape(shape)) for f in forests])
             found.append(Interaction((first, second), point, *_interval(drawn, point)))
         return found
+
+    def _keeping(self, name: str, other: str, rows: np.ndarray) -> list[Any]:
+        """Values of `name` under which `other` stays active: a pair is scored where both can vary."""
+        place = self._index[other]
+        kept = [
+            value
+            for value in self._grids[name]
+            if self._encoder.active(self._population.pinned({name: value}))[rows, place].all()
+        ]
+        return _thin(kept, _PAIR_GRID)
 
 
 def _beyond_singles(cells: np.ndarray) -> float:

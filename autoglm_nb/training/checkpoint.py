@@ -191,8 +191,10 @@ def _join_optimizer(scalars: dict[str, Any], tensors: dict[str, torch.Tensor]) -
         if kind == "optimizer":
             index, _, key = rest.partition("/")
             state.setdefault(int(index), {})[key] = tensor
-    groups = [{k: tuple(v) if isinstance(v, list) and k in ("betas", "eps") else v for k, v in group.items()}
-              for group in scalars["groups"]]
+    groups = [
+        {k: tuple(v) if isinstance(v, list) and k in ("betas", "eps") else v for k, v in group.items()}
+        for group in scalars["groups"]
+    ]
     return {"state": state, "param_groups": groups}
 
 

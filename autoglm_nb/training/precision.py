@@ -41,7 +41,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """"fp32", "bf16" or "fp16" for `--precision` on a device.
+    """ "fp32", "bf16" or "fp16" for `--precision` on a device.
 
     Raises:
         UsageError: an unknown precision, or fp16 on a CPU.

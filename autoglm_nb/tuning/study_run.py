@@ -52,7 +52,9 @@ class StudyRun:
         )
         self.searcher = Searcher(self.optuna, self.space, sampler, enqueue=spec.enqueue)
         self.pruner = make_pruner(
-            spec.pruner if len(self.directions) == 1 else "none", rungs=RUNGS, direction=self.directions[0]
+            spec.pruner if len(self.directions) == 1 else "none",
+            rungs=None if spec.objective else RUNGS,
+            direction=self.directions[0],
         )
         self.workshop: Workshop | None = None
 
@@ -81,9 +83,11 @@ class StudyRun:
         """What the strategy cannot do with this space stands in the record."""
         context = self.context
         found = notes(context.extras.sampler or self.spec.strategy, self.space, self.directions)
-        context.store.set_provenance(
-            context.study, {**context.store.provenance(context.study), "strategy_notes": found}
-        )
+        provenance = context.store.provenance(context.study)
+        if provenance.get("strategy_notes") != found:
+            context.store.set_provenance(context.study, {**provenance, "strategy_notes": found})
+            for sentence in found:
+                context.message("info", sentence)
 
     def _adopt(self) -> list[int]:
         """Judge the runs a dead worker left; the numbers of trials to go on with."""

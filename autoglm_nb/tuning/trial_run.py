@@ -9,6 +9,7 @@ of memory halves the micro-batch and starts again from the last checkpoint.
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoglm_nb import settings
-from autoglm_nb.errors import DivergedError, OutOfMemoryError, TrialError
+from autoglm_nb.errors import CheckpointError, DivergedError, OutOfMemoryError, TrialError
 from autoglm_nb.protocol import RunRole, StudyState, TrialState
 from autoglm_nb.tuning.context import StudyContext
 from autoglm_nb.tuning.recovery import MEMORY_DEATHS, halve, memory_advice
@@ -118,6 +119,11 @@ def train(
                     "warning", f"{request.run} ran out of memory; trying again with a micro-batch of {micro_batch}."
                 )
                 continue
+        except CheckpointError as error:
+            # of another configuration, say after an upgrade changed the default one
+            context.message("warning", f"{request.run} starts from its first step. {error}")
+            shutil.rmtree(context.run_dir(request.run) / "checkpoints", ignore_errors=True)
+            continue
         except TrialError as error:
             outcome = Outcome(TrialState.FAILED, because=str(error))
         store.end_run(

@@ -33,10 +33,15 @@ def test_report_of_a_csv(reviews_csv: Path) -> None:
     """Task, columns, rows and classes of a plain file."""
     report = check(DataSpec(str(reviews_csv), target="label"), None)
     assert (report.task, report.columns, report.text, report.target) == (
-        "classification", ("text", "label"), ("text",), "label",
+        "classification",
+        ("text", "label"),
+        ("text",),
+        "label",
     )
     assert (report.rows, report.labels, report.counts) == (
-        120, ("negative", "positive"), {"negative": 60, "positive": 60},
+        120,
+        ("negative", "positive"),
+        {"negative": 60, "positive": 60},
     )
 
 
@@ -65,17 +70,27 @@ def test_labels_that_are_numbers_keep_their_order(tmp_path: Path) -> None:
     ("columns", "sentence"),
     [
         ({"text": TEXTS, "label": ["x"] * 30}, r"at least two classes, but 'label' is 'x' in all 30 rows"),
-        ({"text": TEXTS, "label": [*LABELS[:27], None, "", "x"]},
-         r"must be filled in every row of the data, but 2 of 30 labels are missing \(first: row 28\)"),
-        ({"text": [*TEXTS[:28], 3, 4.5], "label": LABELS},
-         r"must hold strings, but 2 of 30 rows do not \(first: row 29, int\)"),
-        ({"text": ["  ", *TEXTS[1:29], None], "label": LABELS},
-         r"must hold a text in every row, but 2 of 30 rows have none \(first: row 1\)"),
+        (
+            {"text": TEXTS, "label": [*LABELS[:27], None, "", "x"]},
+            r"must be filled in every row of the data, but 2 of 30 labels are missing \(first: row 28\)",
+        ),
+        (
+            {"text": [*TEXTS[:28], 3, 4.5], "label": LABELS},
+            r"must hold strings, but 2 of 30 rows do not \(first: row 29, int\)",
+        ),
+        (
+            {"text": ["  ", *TEXTS[1:29], None], "label": LABELS},
+            r"must hold a text in every row, but 2 of 30 rows have none \(first: row 1\)",
+        ),
         ({"text": TEXTS, "label": [i + 0.5 for i in range(30)]}, r"holds 30 different numbers in 30 rows, which looks"),
-        ({"text": TEXTS, "label": [["x"]] * 30},
-         r"must be strings or numbers, but column 'label' of the data holds list"),
-        ({"text": TEXTS, "label": ["x"] * 14 + ["y"] * 14 + ["z"] * 2},
-         r"at least 3 rows with different texts to be split, but 'z' has 2"),
+        (
+            {"text": TEXTS, "label": [["x"]] * 30},
+            r"must be strings or numbers, but column 'label' of the data holds list",
+        ),
+        (
+            {"text": TEXTS, "label": ["x"] * 14 + ["y"] * 14 + ["z"] * 2},
+            r"at least 3 rows with different texts to be split, but 'z' has 2",
+        ),
         ({"text": ["same"] * 15 + TEXTS[:15], "label": ["x"] * 15 + ["y"] * 15}, r"but 'x' has 1"),
     ],
 )

@@ -150,8 +150,9 @@ def test_long_chats_keep_something_to_learn(tmp_path: Path, decoder: Any) -> Non
     """If the beginning holds no answer, the end is kept."""
     question = "what colour is the sky " * 10
     talk = [{"role": "user", "content": question}, {"role": "assistant", "content": "blue"}]
-    data = _dataset(tmp_path, {"messages": [[{**talk[0], "content": f"{i} {question}"}, talk[1]] for i in range(10)]},
-                    "causal-lm")
+    data = _dataset(
+        tmp_path, {"messages": [[{**talk[0], "content": f"{i} {question}"}, talk[1]] for i in range(10)]}, "causal-lm"
+    )
     ids, labels = _first(encode(data, decoder, max_length=12))
     assert len(ids) == 12
     assert [label for label in labels if label != -100] == [*decoder("blue")["input_ids"], END]

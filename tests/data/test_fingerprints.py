@@ -28,7 +28,9 @@ def test_own_sets_and_the_row_limit_matter(reviews_csv: Path) -> None:
     """Each of them changes which rows are trained and scored on; the columns are compared elsewhere."""
     source = str(reviews_csv)
     specs = [
-        DataSpec(source), DataSpec(source, max_rows=50), DataSpec(source, test=source),
+        DataSpec(source),
+        DataSpec(source, max_rows=50),
+        DataSpec(source, test=source),
         DataSpec(source, validation=source),
     ]
     assert len({fingerprint(spec) for spec in specs}) == 4

@@ -31,7 +31,11 @@ from autoglm_nb.models.apply import adapter_state, trainable_state
 from tests.models.helpers import LABELS, load, logits_of, reviews, train
 
 SETTINGS: dict[str, Any] = {
-    "rank": 4, "adapter_width": 8, "prompt_length": 3, "top_k": 1, "target_modules": "all-linear",
+    "rank": 4,
+    "adapter_width": 8,
+    "prompt_length": 3,
+    "top_k": 1,
+    "target_modules": "all-linear",
 }
 
 # Plain PEFT: what a reader without this package would write. Prints one metric per folder.
@@ -93,7 +97,9 @@ def test_plain_peft_in_a_process_without_this_package_reproduces_the_stored_metr
     """Every PEFT method, for an encoder and a decoder, classification and language modelling."""
     stored, jobs, untrained = {}, [], {}
     cases = [
-        (tiny_encoder_path, "classification"), (tiny_decoder_path, "classification"), (tiny_decoder_path, "causal-lm"),
+        (tiny_encoder_path, "classification"),
+        (tiny_decoder_path, "classification"),
+        (tiny_decoder_path, "causal-lm"),
     ]
     for number, (path, task) in enumerate(cases):
         base = load(path, task)
@@ -110,7 +116,11 @@ def test_plain_peft_in_a_process_without_this_package_reproduces_the_stored_metr
     rows = list(zip(*reviews(20, seed=5), strict=True))
     done = subprocess.run(
         [sys.executable, "-c", READER, json.dumps(rows), json.dumps(jobs)],
-        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     read = dict(json.loads(line) for line in done.stdout.splitlines())
@@ -163,8 +173,16 @@ def test_the_config_means_to_peft_what_peft_would_have_written(
     model.save_pretrained(tmp_path / "theirs")  # type: ignore[operator]
     ours, theirs = (PeftConfig.from_pretrained(str(tmp_path / who)).to_dict() for who in ("ours", "theirs"))
     meaningless = {
-        "base_model_name_or_path", "revision", "auto_mapping", "modules_to_save", "target_modules", "peft_version",
-        "prompt_tuning_init", "tokenizer_name_or_path", "encoder_num_layers", "encoder_dropout",
+        "base_model_name_or_path",
+        "revision",
+        "auto_mapping",
+        "modules_to_save",
+        "target_modules",
+        "peft_version",
+        "prompt_tuning_init",
+        "tokenizer_name_or_path",
+        "encoder_num_layers",
+        "encoder_dropout",
     }
     differ = {k for k in theirs if ours.get(k) != theirs[k]} - meaningless
     assert differ == set()

@@ -15,7 +15,11 @@ from autoglm_nb.models.prompts import P_TUNING_WIDTH
 from tests.models.helpers import load, logits_of, reviews, train
 
 SETTINGS: dict[str, Any] = {
-    "rank": 4, "adapter_width": 8, "prompt_length": 3, "top_k": 1, "target_modules": "attention",
+    "rank": 4,
+    "adapter_width": 8,
+    "prompt_length": 3,
+    "top_k": 1,
+    "target_modules": "attention",
 }
 STARTS_UNCHANGED = [m for m in METHODS if m not in ("prompt", "p-tuning")]
 
@@ -53,7 +57,10 @@ LAYER = 4 * (H * H + H) + (H * INNER + INNER) + (INNER * H + H) + 2 * 2 * H
         ("prompt", 3 * H + HEAD),
         (
             "p-tuning",
-            3 * H + HEAD + (H * P_TUNING_WIDTH + P_TUNING_WIDTH) + (P_TUNING_WIDTH**2 + P_TUNING_WIDTH)
+            3 * H
+            + HEAD
+            + (H * P_TUNING_WIDTH + P_TUNING_WIDTH)
+            + (P_TUNING_WIDTH**2 + P_TUNING_WIDTH)
             + (P_TUNING_WIDTH * H + H),
         ),
         ("head", HEAD),

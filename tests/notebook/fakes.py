@@ -112,7 +112,7 @@ class FakeSession:
         self.launched: list[Any] = []
         self.fault: Exception | None = None
         self.notes: tuple[str, ...] = ()
-        self.planning = SimpleNamespace(parse_budget=lambda text: {"1s": 1.0}.get(text, 600.0))
+        self.checks = SimpleNamespace(parse_budget=lambda text: {"1s": 1.0}.get(text, 600.0))
 
     def plan(self, **options: Any) -> Any:
         self.planned.append(options)

@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets
 import pytest
+from ipywidgets.widgets import widget as widget_module
 
 from autoglm_nb.errors import StoreError
 from autoglm_nb.notebook import cards
@@ -80,7 +81,7 @@ def test_trial_ends_in_quick_succession_are_gathered(
 
 def test_at_the_end_the_record_unfolds_and_the_widget_is_emptied(notebook: Notebook, fake: FakeHandle) -> None:
     """The last record at once; the widget's output becomes an empty text; no widget is left open."""
-    before = set(ipywidgets.Widget.widgets) if hasattr(ipywidgets.Widget, "widgets") else None
+    before = set(widget_module._instances)
     cards.open_card(fake, live=True)
     _, widget = notebook.recorder.sent[:2]
     fake.finish()
@@ -89,8 +90,7 @@ def test_at_the_end_the_record_unfolds_and_the_widget_is_emptied(notebook: Noteb
     records = [m["data"] for m in notebook.recorder.sent if "text/html" in m["data"]]
     assert not records[-1]["text/html"].startswith("<details")
     assert "✓ finished" in records[-1]["text/plain"]
-    if before is not None:
-        assert set(ipywidgets.Widget.widgets) == before
+    assert set(widget_module._instances) == before
 
 
 def test_running_the_cell_again_replaces_its_card(notebook: Notebook, fake: FakeHandle) -> None:

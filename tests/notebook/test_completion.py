@@ -52,7 +52,9 @@ def test_used_and_hidden_options_are_not_offered_again(notebook: Notebook) -> No
     assert "_hidden" not in (_at_end("%%autotune --data ") or ("", []))[1]
 
 
-def test_data_files_of_the_folder_are_offered(notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_files_of_the_folder_are_offered(
+    notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Files that can be read as data, others not."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reviews.csv").touch()

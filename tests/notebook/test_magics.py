@@ -158,5 +158,6 @@ def test_loading_twice_and_unloading_leaves_nothing(notebook: Notebook) -> None:
     assert "autotune" not in shell.magics_manager.magics["cell"]
     assert "explain" not in shell.magics_manager.magics["line"]
     assert shell.Completer.custom_matchers == []
-    assert not any("autoglm" in getattr(t, "__module__", "") for t in shell.input_transformer_manager.cleanup_transforms)
+    transforms = shell.input_transformer_manager.cleanup_transforms
+    assert not any("autoglm" in getattr(t, "__module__", "") for t in transforms)
     shell.run_line_magic("load_ext", "autoglm_nb")

@@ -13,18 +13,18 @@ if method in ("lora", "dora"):
 
 SPACE: dict[str, Any] = {
     "version": 1,
-    "parameters": [
+    "dimensions": [
         {
-            "name": "learning_rate", "key": "learning_rate", "kind": "float", "low": 1e-5, "high": 1e-2,
+            "name": "learning_rate", "key": "learning_rate", "place": 0, "kind": "float", "low": 1e-5, "high": 1e-2,
             "step": None, "log": True,
         },
-        {"name": "method", "key": "method", "kind": "categorical", "choices": ["lora", "dora", "adapter"]},
+        {"name": "method", "key": "method", "place": 1, "kind": "categorical", "choices": ["lora", "dora", "adapter"]},
         {
-            "name": "rank", "key": "rank", "kind": "categorical", "choices": [4, 8, 16, 32],
+            "name": "rank", "key": "rank", "place": 2, "kind": "categorical", "choices": [4, 8, 16, 32],
             "condition": {"name": "method", "op": "in", "value": ["lora", "dora"]},
         },
-        {"name": "batch_size", "key": "batch_size", "kind": "constant", "value": 16},
     ],
+    "constants": [{"name": "batch_size", "key": "batch_size", "place": 3, "value": 16}],
 }  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def hostile_snapshot() -> dict[str, Any]:
     )  # fmt: skip
     snapshot["headline"]["next"] = HOSTILE
     snapshot["provenance"] = {HOSTILE: {HOSTILE: [HOSTILE]}}
-    snapshot["space"]["parameters"].append({"name": HOSTILE, "key": "h", "kind": "categorical", "choices": [HOSTILE]})
+    snapshot["space"]["dimensions"].append({"name": HOSTILE, "key": "h", "kind": "categorical", "choices": [HOSTILE]})
     for item in snapshot["trials"]:
         item.update(because=HOSTILE, proposed_by=HOSTILE, config={**item["config"], HOSTILE: HOSTILE})
     for note in snapshot["notes"]:

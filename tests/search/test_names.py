@@ -78,9 +78,7 @@ def test_pruners() -> None:
         ("accuracy >= 0.8", {"accuracy": math.nan}, math.inf),
     ],
 )
-def test_constraints_measure_how_far_beyond_the_bound(
-    text: str, metrics: dict[str, float], violation: float
-) -> None:
+def test_constraints_measure_how_far_beyond_the_bound(text: str, metrics: dict[str, float], violation: float) -> None:
     """Positive is violated; what was not measured is not kept."""
     assert parse_constraint(text).violation(metrics) == pytest.approx(violation)
 

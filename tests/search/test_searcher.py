@@ -362,6 +362,7 @@ def test_values_survive_optunas_storage_form(dimension: Dimension) -> None:
 @pytest.mark.slow
 def test_tpe_finds_a_better_configuration_than_random_search() -> None:
     """Over ten seeds on a smooth surface, the median of the best after 40 trials."""
+
     def best(strategy: str) -> float:
         values = sorted(max(score(c) for c, _ in run(searcher(strategy, FLAT, seed=seed), 40)) for seed in range(10))
         return values[5]

@@ -186,8 +186,10 @@ if schedule == "liner":
         ("lerning_rate = 1", "`lerning_rate` is not a hyper-parameter. Did you mean 'learning_rate'?"),
         ("rank = 8\nrank = 16", "line 2: `rank` is defined twice (first on line 1)"),
         ("rank = 8\nif rank > 4:\n    rank = 16", "line 3: `rank` is defined twice"),
-        ("method = choice('lora', 'full')\nif method == 'lora':\n    rank = 8\nif rank == 8:\n    alpha = 1",
-         'line 4: `rank` has a value only when method == "lora"'),
+        (
+            "method = choice('lora', 'full')\nif method == 'lora':\n    rank = 8\nif rank == 8:\n    alpha = 1",
+            'line 4: `rank` has a value only when method == "lora"',
+        ),
         ("if rank > 4:\n    alpha = 1\nrank = choice(4, 8)", "line 1: `rank` is used before line 3 defines it"),
         ("method = choice('lora', 'full')\nif method == 'lroa':\n    rank = 8", "Did you mean 'lora'?"),
         ("rank = choice(4, 4)", "lists the value 4 twice"),
@@ -274,8 +276,40 @@ def test_no_text_breaks_the_reader(text: str) -> None:
         assert all(f.startswith("line ") for f in error.faults)
 
 
-WORDS = ["rank", "method", "=", "==", "choice", "(", ")", "4", "'lora'", ",", "if ", ":", "\n", "\n    ", "else", "in",
-         "not ", " and ", "uniform", "[", "]", "-", "*", "**", "None", "#", "\t", "\\", "'", "%", "\x00", "é"]
+WORDS = [
+    "rank",
+    "method",
+    "=",
+    "==",
+    "choice",
+    "(",
+    ")",
+    "4",
+    "'lora'",
+    ",",
+    "if ",
+    ":",
+    "\n",
+    "\n    ",
+    "else",
+    "in",
+    "not ",
+    " and ",
+    "uniform",
+    "[",
+    "]",
+    "-",
+    "*",
+    "**",
+    "None",
+    "#",
+    "\t",
+    "\\",
+    "'",
+    "%",
+    "\x00",
+    "é",
+]
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
@@ -286,8 +320,16 @@ def test_no_mixture_of_words_breaks_the_reader(text: str) -> None:
         parse_cell(text, {"method": "lora"})
 
 
-@pytest.mark.parametrize("text", ["x = " + "(" * 5000, "x = " + "-" * 5000 + "1", "x = " + "1+" * 5000 + "1",
-                                  "x = " + "9" * 5000, "\n".join("    " * i + "if x:" for i in range(90))])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = " + "(" * 5000,
+        "x = " + "-" * 5000 + "1",
+        "x = " + "1+" * 5000 + "1",
+        "x = " + "9" * 5000,
+        "\n".join("    " * i + "if x:" for i in range(90)),
+    ],
+)
 def test_absurd_nesting_is_a_fault_not_a_crash(text: str) -> None:
     """The parser's own limits come out as a sentence."""
     assert faults(text, strict_names=False)

@@ -62,8 +62,10 @@ def test_an_unknown_task_gets_a_hint() -> None:
 def test_every_hyperparameter_has_a_description() -> None:
     """The list doubles as documentation."""
     assert all(h.doc.endswith(".") and h.rule for h in HYPERPARAMETERS.values())
-    documented = "model method learning_rate rank alpha dropout target_modules optimizer schedule warmup_ratio " \
-                 "weight_decay max_grad_norm batch_size epochs steps seed adapter_width prompt_length top_k"
+    documented = (
+        "model method learning_rate rank alpha dropout target_modules optimizer schedule warmup_ratio "
+        "weight_decay max_grad_norm batch_size epochs steps seed adapter_width prompt_length top_k"
+    )
     assert set(documented.split()) <= set(HYPERPARAMETERS)
 
 

@@ -171,7 +171,7 @@ def test_validate_refuses_a_value_for_an_inactive_dimension() -> None:
     """`adapter_width` says nothing to LoRA; leaving it in would mislead."""
     space = parse_cell(CELL)
     config = space.walk(lambda d: "lora" if d.name == "method" else d.points(2)[0])
-    with pytest.raises(SpaceError, match='it is active only when method not in'):
+    with pytest.raises(SpaceError, match="it is active only when method not in"):
         space.validate({**config, "adapter_width": 16})
 
 
@@ -232,9 +232,17 @@ def test_a_space_made_in_python_is_checked_as_well(parameters: list[Any], messag
         Space(parameters)
 
 
-@pytest.mark.parametrize("raw", [{}, {"dimensions": 3}, {"version": 99, "dimensions": []}, {"dimensions": [{}]},
-                                 {"dimensions": [{"name": "a", "kind": "odd"}]},
-                                 {"dimensions": [{"name": "a", "kind": "int", "low": 1, "high": 2, "condition": 3}]}])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"dimensions": 3},
+        {"version": 99, "dimensions": []},
+        {"dimensions": [{}]},
+        {"dimensions": [{"name": "a", "kind": "odd"}]},
+        {"dimensions": [{"name": "a", "kind": "int", "low": 1, "high": 2, "condition": 3}]},
+    ],
+)
 def test_json_that_is_no_space_is_refused(raw: dict[str, Any]) -> None:
     """A damaged or newer record gives a sentence, not a traceback from within."""
     with pytest.raises(SpaceError):

@@ -91,6 +91,14 @@ def test_a_conditional_setting_is_scored_where_it_is_active() -> None:
     assert not share["method"].conditional and share["method"].trials == 150
 
 
+def test_a_parent_and_its_child_do_not_interact_by_the_condition_alone() -> None:
+    """Rank and method add up; that rank vanishes under the adapter is a condition, not an interaction."""
+    space = space_of(CONDITIONAL)
+    trials = trials_of(space, lambda c: c.get("rank", 20) / 16 + {"lora": 0.0, "dora": 1.0}.get(c["method"], 3.0), 150)
+    pairs = {frozenset(i.names): i.share for i in importance(trials, space, "maximize").interactions}
+    assert pairs[frozenset({"rank", "method"})] < 0.03
+
+
 def test_a_setting_that_is_rarely_active_is_named_but_not_scored() -> None:
     """Three observations cannot carry a share."""
     space = space_of(CONDITIONAL)

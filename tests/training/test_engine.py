@@ -15,8 +15,17 @@ from autoglm_nb.training import plan_run
 from tests.training.conftest import run_losses, weights
 
 CONFIG: dict[str, Any] = {
-    "method": "lora", "rank": 4, "alpha": 16, "dropout": 0.0, "target_modules": "attention", "learning_rate": 5e-3,
-    "optimizer": "adamw", "weight_decay": 0.01, "schedule": "linear", "batch_size": 8, "epochs": 10,
+    "method": "lora",
+    "rank": 4,
+    "alpha": 16,
+    "dropout": 0.0,
+    "target_modules": "attention",
+    "learning_rate": 5e-3,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "schedule": "linear",
+    "batch_size": 8,
+    "epochs": 10,
 }
 
 
@@ -39,9 +48,14 @@ def peft_losses(base: Any, data: Any, plan: Any, initial: dict[str, torch.Tensor
     peft = get_peft_model(
         model,
         LoraConfig(
-            task_type="SEQ_CLS" if classify else "CAUSAL_LM", r=plan.config["rank"], lora_alpha=plan.config["alpha"],
-            lora_dropout=0.0, target_modules=names, use_rslora=plan.config.get("use_rslora", False),
-            use_dora=plan.config["method"] == "dora", modules_to_save=["classifier"] if classify else None,
+            task_type="SEQ_CLS" if classify else "CAUSAL_LM",
+            r=plan.config["rank"],
+            lora_alpha=plan.config["alpha"],
+            lora_dropout=0.0,
+            target_modules=names,
+            use_rslora=plan.config.get("use_rslora", False),
+            use_dora=plan.config["method"] == "dora",
+            modules_to_save=["classifier"] if classify else None,
         ),
     )
     peft.train()
@@ -58,7 +72,8 @@ def peft_losses(base: Any, data: Any, plan: Any, initial: dict[str, torch.Tensor
     vectors = [p for p in trained.values() if p.ndim < 2]
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}],
-        lr=plan.config["learning_rate"], foreach=False,
+        lr=plan.config["learning_rate"],
+        foreach=False,
     )
     schedule = get_linear_schedule_with_warmup(optimizer, 0, plan.total_steps)
     order = BatchOrder(data.train.lengths, plan.batch_size, plan.seed)

@@ -89,7 +89,15 @@ def pareto_figure(facts: Facts) -> Picture | None:
     if front:
         front.sort(key=lambda p: p[2])
         if len(facts.objectives) == 2:
-            axes.plot([p[2] for p in front], [p[1] for p in front], color=COLOURS["completed"], linewidth=1.2, zorder=2)
+            lower = [*facts.directions[1:], "maximize"][0] == "minimize"
+            axes.step(
+                [p[2] for p in front],
+                [p[1] for p in front],
+                where="post" if lower else "pre",
+                color=COLOURS["completed"],
+                linewidth=1.2,
+                zorder=2,
+            )
         axes.scatter(
             [p[2] for p in front],
             [p[1] for p in front],

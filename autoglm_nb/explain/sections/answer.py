@@ -17,13 +17,17 @@ def answer(facts: Facts) -> Section:
     sentences += _sure(facts)
     config = facts.best_config
     items = words.config_items(config, facts.searched)
-    tables = [Table("Best configuration", ("Setting", "Value"), tuple(items), frozenset({1}))]
+    tables = [Table(_config_caption(facts), ("Setting", "Value"), tuple(items), frozenset({1}))]
     if facts.story.has_final:
         rows = tuple(facts.story.final_rows())
         tables.append(
             Table(facts.story.final_caption, ("", "Mean", "95 % interval"), rows, frozenset({1, 2}), frozenset({0}))
         )
     return Section("answer", "The answer", tuple(sentences), tuple(tables), facts=_numbers(facts))
+
+
+def _config_caption(facts: Facts) -> str:
+    return f"Best configuration for {facts.objectives[0]} alone" if facts.several else "Best configuration"
 
 
 def _nothing(facts: Facts) -> list[Sentence]:
