@@ -36,6 +36,7 @@ ROOMS = {
     "errors": Room(0, -1),
     "settings": Room(0, -1),
     "protocol": Room(0, -1),
+    "probe": Room(0, -1, frozenset({"settings"})),
     "space": Room(1, 0),
     "resources": Room(1, 0),
     "record": Room(1, 0),

@@ -1,22 +1,18 @@
 """Data sets of the hub, asked for only when it answers within the probe's time.
 
-The hub's own client retries for tens of seconds when the hub is unreachable; one
-short request of ours decides first. A set already in the client's cache is used
+`probe` decides first: the hub's own client retries for tens of seconds. A set already in the client's cache is used
 without a network.
 """
 
 from __future__ import annotations
 
 import re
-import threading
-import urllib.error
-import urllib.request
 from typing import Any
 
-from autoglm_nb import settings
+from autoglm_nb import probe
 from autoglm_nb.errors import DataError
 
-__all__ = ["looks_like_hub_id", "read_hub", "reachable"]
+__all__ = ["looks_like_hub_id", "read_hub"]
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:[\w.-]+)?$")
 
@@ -26,28 +22,6 @@ def looks_like_hub_id(source: str) -> bool:
     return bool(_HUB_ID.match(source))
 
 
-def reachable() -> bool:
-    """Whether the hub answers within `settings.hub_probe_seconds()`."""
-    if settings.offline():
-        return False
-    answered = threading.Event()
-
-    def ask() -> None:
-        from huggingface_hub import constants
-
-        request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
-        try:
-            urllib.request.urlopen(request, timeout=settings.hub_probe_seconds()).close()
-        except urllib.error.HTTPError:
-            pass  # it answered
-        except (OSError, ValueError):
-            return
-        answered.set()
-
-    threading.Thread(target=ask, daemon=True, name="autoglm-hub-probe").start()  # name look-up ignores time-outs
-    return answered.wait(settings.hub_probe_seconds())
-
-
 def read_hub(source: str, split: str = "train") -> Any:
     """The `datasets.Dataset` of one split of a hub set.
 
@@ -55,7 +29,7 @@ def read_hub(source: str, split: str = "train") -> Any:
         DataError: the hub does not answer and the set is not cached, or the hub has no such set or split.
     """
     name, _, configuration = source.partition(":")
-    online = reachable()
+    online = probe.hub_reachable()
     import datasets
 
     options = None if online else datasets.DownloadConfig(local_files_only=True)

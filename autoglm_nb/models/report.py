@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoglm_nb import settings
+from autoglm_nb import probe, settings
 from autoglm_nb.errors import ModelError, did_you_mean
-from autoglm_nb.models import probe
 from autoglm_nb.models.catalogue import CATALOGUE, HUB_ALIASES, CatalogueEntry, canonical_name
 
 __all__ = ["ModelReport", "catalogue_folder", "check", "find_local", "report_of", "require_safetensors"]

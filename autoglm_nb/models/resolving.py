@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoglm_nb import settings
+from autoglm_nb import probe, settings
 from autoglm_nb.errors import ModelError
-from autoglm_nb.models import checksum, probe
+from autoglm_nb.models import checksum
 from autoglm_nb.models.catalogue import CATALOGUE, POOLING_FILE, CatalogueEntry, canonical_name
 from autoglm_nb.models.report import ModelReport, catalogue_folder, check, find_local, report_of, require_safetensors
 

@@ -54,7 +54,7 @@ class Card:
         self._live = live and not _over(snapshot)
         self._bundle = record.bundle(snapshot, fold=self._live)
         self._last: Mapping[str, Any] = snapshot
-        self._facts = _facts(snapshot)
+        self._facts = record.fingerprint(snapshot)
         self._shown_at = time.monotonic()
         self._record: DisplayHandle = display(self._bundle, raw=True, display_id=True)
         self._view: Any = None
@@ -109,11 +109,11 @@ class Card:
                 self._update_record(self._last, force=True)
 
     def _update_record(self, snapshot: Mapping[str, Any], *, force: bool) -> None:
-        facts, now = _facts(snapshot), time.monotonic()
+        facts, now = record.fingerprint(snapshot), time.monotonic()
         if facts == self._facts and not force:
             return
         early = self._shown_at + RECORD_SECONDS - now
-        if early > 0 and not force:
+        if early > 0 and not force and facts[0] == self._facts[0]:  # a change of state is told at once
             if self._later is None:  # there may be no further snapshot to bring it
                 self._later = threading.Timer(early, self._catch_up)
                 self._later.daemon = True
@@ -158,22 +158,6 @@ def close_all() -> None:
         _cards.clear()
     for card in dropped:
         card.close()
-
-
-def _facts(snapshot: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What has to change before the record is drawn again; cheap, unlike drawing it."""
-    study, headline = snapshot.get("study") or {}, snapshot.get("headline") or {}
-    return (
-        study.get("state"),
-        study.get("reason"),
-        headline.get("finished"),
-        headline.get("total"),
-        headline.get("baseline_value"),
-        headline.get("best_value"),
-        tuple(t.get("number") for t in snapshot.get("trials") or [] if t.get("state") == "running"),
-        len(snapshot.get("notes") or []),
-        bool(snapshot.get("final")),
-    )
 
 
 def _over(snapshot: Mapping[str, Any]) -> bool:

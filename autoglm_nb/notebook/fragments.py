@@ -11,11 +11,24 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from autoglm_nb.protocol import StudyState
 from autoglm_nb.record import Story, words
 from autoglm_nb.record.curve import curve_img
 from autoglm_nb.record.page import trials_table
 
-__all__ = ["answer", "curve", "messages", "notes", "resources", "resources_line", "row", "space", "title", "trials"]
+__all__ = [
+    "answer",
+    "curve",
+    "messages",
+    "notes",
+    "resources",
+    "resources_line",
+    "row",
+    "rows_title",
+    "space",
+    "title",
+    "trials",
+]
 
 _LINE = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap;line-height:1.5"
 _QUIET = "opacity:.78"
@@ -46,6 +59,21 @@ def answer(story: Story) -> str:
 def curve(story: Story) -> str:
     """The curve, or a line that says what it waits for."""
     return curve_img(story) or f'<p style="{_QUIET};padding:40px 0;text-align:center">No trial has a value yet.</p>'
+
+
+def rows_title(story: Story, more: int) -> str:
+    """The heading of the running trials; while there are none, what is being done instead."""
+    if story.running:
+        return f"<b>Running now</b>{f' and {more} more' if more > 0 else ''}"
+    doing = {
+        StudyState.QUEUED: "Waiting for a worker or for the device",
+        StudyState.PREPARING: "Preparing model and data",
+        StudyState.CONFIRMING: "Training winner and default settings again on other seeds, for the test split",
+    }.get(StudyState(story.state) if story.state in set(StudyState) else StudyState.RUNNING)
+    if doing is None and story.state == StudyState.RUNNING:
+        measured = words.finite(story.headline.get("baseline_value")) is not None
+        doing = "Between two trials" if measured or story.ranked else "Measuring the default settings"
+    return f'<b>Running now</b> <span style="{_QUIET}">{_e(doing or "no trial")}</span>'
 
 
 def row(story: Story, trial: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from IPython.display import display
 from autoglm_nb.errors import AutoGLMError
 from autoglm_nb.notebook import fragments
 from autoglm_nb.protocol import StudyState
-from autoglm_nb.record import Story, words
+from autoglm_nb.record import Story, fingerprint, words
 
 __all__ = ["ROWS", "LiveView"]
 
@@ -42,6 +42,7 @@ class LiveView:
         self._asked: str | None = None
         self._state = ""
         self._most = 1
+        self._fingerprint: tuple[Any, ...] = ()
         self._build()
         self.update(snapshot)
 
@@ -61,13 +62,16 @@ class LiveView:
                 self._state, self._asked = story.state, None
             self._set(self._title, fragments.title(story))
             self._set(self._answer, fragments.answer(story))
-            self._set(self._curve, fragments.curve(story))
             self._set(self._note, self._asked_line() or fragments.messages(snapshot))
             self._set(self._foot, fragments.resources_line(snapshot))
-            self._set(self._tabs["Trials"], fragments.trials(story))
-            self._set(self._tabs["Search space"], fragments.space(story))
             self._set(self._tabs["Resources"], fragments.resources(snapshot))
-            self._set(self._tabs["Notes"], fragments.notes(story))
+            found = fingerprint(snapshot)
+            if found != self._fingerprint:  # in most ticks these have not changed, and drawing them takes longest
+                self._fingerprint = found
+                self._set(self._curve, fragments.curve(story))
+                self._set(self._tabs["Trials"], fragments.trials(story))
+                self._set(self._tabs["Search space"], fragments.space(story))
+                self._set(self._tabs["Notes"], fragments.notes(story))
             self._update_rows(story)
             self._update_buttons()
             titles = (*list(self._tabs)[:-1], f"Notes {len(story.notes)}" if story.notes else "Notes")
@@ -105,7 +109,7 @@ class LiveView:
         self._answer = box.HTML(layout=layout(height="58px", overflow="hidden"))
         self._curve = box.HTML(layout=layout(height="262px", overflow="hidden"))
         self._note = box.HTML(layout=layout(height="26px", overflow="hidden"))
-        self._rows_title = box.HTML("<b>Running now</b>", layout=layout(height="26px"))
+        self._rows_title = box.HTML(layout=layout(height="26px"))
         self._rows = [self._row() for _ in range(ROWS)]
         self._numbers: list[int | None] = [None] * ROWS
         self._rows_box = box.VBox(
@@ -173,7 +177,7 @@ class LiveView:
             if holder.layout.visibility != visibility:
                 holder.layout.visibility = visibility
         more = len(running) - len(used)
-        self._set(self._rows_title, f"<b>Running now</b>{f' and {more} more' if more > 0 else ''}")
+        self._set(self._rows_title, fragments.rows_title(story, more))
 
     def _update_buttons(self) -> None:
         resumable = self._state in _RESUMABLE

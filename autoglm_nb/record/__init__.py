@@ -24,7 +24,7 @@ from autoglm_nb.record.curve import curve_svg as _curve_svg
 from autoglm_nb.record.mime import MAX_BYTES, bundle, trimmed
 from autoglm_nb.record.page import html as _html
 from autoglm_nb.record.plain import text as _text
-from autoglm_nb.record.story import Story
+from autoglm_nb.record.story import Story, fingerprint
 from autoglm_nb.record.studies import studies_html, studies_text, study_line
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "curve_alt",
     "curve_img",
     "curve_svg",
+    "fingerprint",
     "html",
     "studies_html",
     "studies_text",

@@ -189,7 +189,7 @@ def _legend(data: Series) -> list[str]:
 
 
 def _entry_width(label: str) -> float:
-    return 19 + 7.0 * len(label) + 12
+    return 19 + 7.3 * len(label) + 14
 
 
 def _label(level: float, levels: list[float]) -> str:

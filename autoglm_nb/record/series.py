@@ -110,6 +110,8 @@ def _span(
     kept = bulk + [v for _, v in best[-1:]] + ([baseline] if baseline is not None else [])
     low, high = min(kept), max(kept)
     pad = 0.08 * (high - low) or max(abs(high), 1e-6) * 0.05
+    if low >= 0 and high <= 1:  # an accuracy or a share has no room outside
+        return (max(low - pad, -0.004), min(high + pad, 1.004))
     return (low - pad, high + pad)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from autoglm_nb.protocol import StudyState, TrialState
 from autoglm_nb.record import words
 
-__all__ = ["ACTIVE", "TABLE_ROWS", "Story", "searched_names"]
+__all__ = ["ACTIVE", "TABLE_ROWS", "Story", "fingerprint", "searched_names"]
 
 TABLE_ROWS = 20
 """The trials table shows this many, then says how many more there are."""
@@ -244,6 +244,23 @@ class Story:
         return study + rest
 
 
+def fingerprint(snapshot: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What has to change before the record would be drawn differently; cheap, unlike drawing it.
+
+    The state comes first. Progress, readings and time left are not part of it.
+    """
+    study, headline = snapshot.get("study") or {}, snapshot.get("headline") or {}
+    return (
+        study.get("state"),
+        study.get("reason"),
+        *(headline.get(key) for key in ("finished", "total", "baseline_value", "best_value", "best_trial")),
+        tuple(t.get("number") for t in snapshot.get("trials") or [] if t.get("state") == TrialState.RUNNING),
+        snapshot.get("trials_total"),
+        len(snapshot.get("notes") or []),
+        bool(snapshot.get("final")),
+    )
+
+
 def searched_names(space: Mapping[str, Any]) -> list[str]:
     """Names that a space as JSON searches over, each once, in their order; constants left out."""
     return list(dict.fromkeys(str(p["name"]) for p in _parameters(space) if p.get("kind") != "constant"))
@@ -263,12 +280,11 @@ def condition_words(condition: object) -> str:
     """A condition (as `Condition.to_json` writes it) in words: "method in lora, dora"."""
     if not isinstance(condition, Mapping):
         return ""
-    operator = condition.get("op")
-    if operator in ("and", "or"):
-        return f" {operator} ".join(condition_words(part) for part in condition.get("parts") or [])
-    if operator == "not":
-        return f"not ({condition_words(condition.get('part'))})"
-    value = condition.get("value")
+    for key, word in (("all", " and "), ("any", " or ")):
+        if isinstance(condition.get(key), (list, tuple)):
+            parts = [condition_words(part) for part in condition[key]]
+            return word.join(f"({part})" if " or " in part and key == "all" else part for part in parts)
+    operator, value = condition.get("op"), condition.get("value")
     listed = ", ".join(words.number(v) for v in value) if isinstance(value, (list, tuple)) else words.number(value)
     return words.clean(f"{condition.get('name')} {operator} {listed}", 200)
 

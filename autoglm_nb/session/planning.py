@@ -39,6 +39,7 @@ __all__ = ["Plan", "plan"]
 
 DEFAULT_TRIALS = 20
 FALLBACK = {"decoder": "causal-lm", "encoder": "classification"}
+_SOME_SPACE = parse_cell("x = uniform(0, 1)", strict_names=False)  # where the cell's own has faults of its own
 _PLACES = ("source", "path", "validation", "test")  # where data lies; its checksum says what it is
 _NAME = re.compile(r"\w[\w .+-]{0,63}")
 
@@ -155,7 +156,9 @@ def plan(
         for entry in enqueue:
             faults.check(partial(given.validate, dict(entry), partial=True))
     strategy = faults.check(
-        lambda: checked_strategy(strategy_given, given or Space(), objectives, enqueue, constrained=bool(constraints)),
+        lambda: checked_strategy(
+            strategy_given, given or _SOME_SPACE, objectives, enqueue, constrained=bool(constraints)
+        ),
         "",
     )
     check_objectives(faults, objectives, constraints, custom=function is not None, task=found_task, metric=metric)

@@ -89,13 +89,14 @@ class Confirmation:
         self, seeds: list[int], winner: Sequence[float | None], baseline: Sequence[float | None]
     ) -> dict[str, Any]:
         dataset = self.workshop.dataset
+        share = self.metric in ("accuracy", "macro_f1")
         final: dict[str, Any] = {
             "metric": self.metric,
             "split": "test",
             "rows": len(dataset.test),
             "seeds": seeds,
-            "winner": interval([v for v in winner if v is not None]),
-            "baseline": interval([v for v in baseline if v is not None]) if baseline else None,
+            "winner": interval([v for v in winner if v is not None], share=share),
+            "baseline": interval([v for v in baseline if v is not None], share=share) if baseline else None,
             "majority": data.majority_score(dataset, self.metric),
         }
         pairs = [(w, b) for w, b in zip(winner, baseline, strict=False) if w is not None and b is not None]
@@ -105,13 +106,19 @@ class Confirmation:
         return final
 
 
-def interval(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and 95 % Student-t interval; the interval is the value itself for a single one."""
+def interval(values: Sequence[float], *, share: bool = False) -> dict[str, Any]:
+    """Mean and 95 % Student-t interval; the interval is the value itself for a single one.
+
+    With `share` the interval is cut to [0, 1], where such a metric lies.
+    """
     if not values:
         return {"values": [], "mean": math.nan, "low": math.nan, "high": math.nan}
     mean = sum(values) / len(values)
     half = _half_width(values)
-    return {"values": list(values), "mean": mean, "low": mean - half, "high": mean + half}
+    low, high = mean - half, mean + half
+    if share:
+        low, high = max(0.0, low), min(1.0, high)
+    return {"values": list(values), "mean": mean, "low": low, "high": high}
 
 
 def paired_difference(differences: Sequence[float]) -> dict[str, float]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import optuna
+
 from autoglm_nb.protocol import RunRole, StudyState, TrialState
 from autoglm_nb.search import Proposal, Searcher, make_pruner, make_sampler, notes, parse_constraint
 from autoglm_nb.space import Space
@@ -41,6 +43,7 @@ class StudyRun:
         self.metrics = goal.metrics_of(spec)
         self.directions = goal.directions(spec)
         self.constraints = [parse_constraint(text) for text in spec.constraints]
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # the store tells; the log is for faults
         self.optuna = context.store.optuna_study(spec.name, self.directions)
         sampler = make_sampler(
             context.extras.sampler or spec.strategy,

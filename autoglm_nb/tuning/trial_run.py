@@ -30,7 +30,7 @@ __all__ = ["Outcome", "RunRequest", "train"]
 RUNGS = 4
 """Evaluations per run: at a quarter, half, three quarters and the end of training."""
 
-PARTIAL_VALIDATION_ROWS = 500
+PARTIAL_VALIDATION_ROWS = 200
 """Evaluations before the last one use this many validation rows, the same for every run."""
 
 LATENCY_BATCHES = 20

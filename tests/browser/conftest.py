@@ -310,13 +310,16 @@ def open_notebook(lab: Lab, browser: Any, shots: Path) -> Iterator[Callable[...,
     """`open_notebook(name)` opens a notebook of the lab's folder in a page of its own."""
     contexts: list[Any] = []
 
-    def opened(name: str, *, width: int = 1100, height: int = 900) -> NotebookPage:
+    def open_one(name: str, *, width: int = 1100, height: int = 900) -> NotebookPage:
         context = browser.new_context(viewport={"width": width, "height": height})
         contexts.append(context)
         page = context.new_page()
         page.goto(f"{lab.url}/doc/tree/{name}?reset")
-        return NotebookPage(page, lab, name, shots).ready()
+        opened = NotebookPage(page, lab, name, shots).ready()
+        if page.locator("body").get_attribute("data-jp-theme-light") == "false":
+            opened.theme(dark=False)  # the server remembers what an earlier test chose
+        return opened
 
-    yield opened
+    yield open_one
     for context in contexts:
         context.close()

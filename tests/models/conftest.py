@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autoglm_nb.models import probe
+from autoglm_nb import probe
 
 
 @pytest.fixture(autouse=True)

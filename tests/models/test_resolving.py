@@ -228,7 +228,7 @@ def test_the_catalogue_pins_versions_and_checksums_and_names_no_host() -> None:
 def test_where_the_hub_answers_it_is_asked_first_and_the_index_helps_when_it_fails(
     index: Path, tiny_encoder_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from autoglm_nb.models import probe
+    from autoglm_nb import probe
 
     catalogued(monkeypatch, make_entry(next(index.glob("*.whl")), tiny_encoder_path))
     monkeypatch.setattr(probe, "hub_reachable", lambda: True)

@@ -11,12 +11,12 @@ from tests.record import samples
 def test_space_rows_follow_the_cell() -> None:
     """Ranges, choices, constants and conditions of a real space, in the order of its cell."""
     space = parse_cell(
-        samples.CELL + "\nepochs = 2\nbatch_size = quniform(8, 32, 8)\n"
-        "if method == 'adapter' and not epochs > 3:\n    adapter_width = logint(8, 64)",
+        samples.CELL + "\nepochs = 2\ndropout = quniform(0, 0.3, 0.1)\n"
+        "if method == 'adapter' and not dropout > 0.2:\n    adapter_width = logint(8, 64)",
         {},
     )
     story = Story({"space": space.to_json()})
-    assert story.searched == ["learning_rate", "method", "rank", "batch_size", "adapter_width"]
+    assert story.searched == ["learning_rate", "method", "rank", "dropout", "adapter_width"]
     assert story.space_rows()[:3] == [
         ("learning_rate", "1e-5 to 0.01, log scale", ""),
         ("method", "lora, dora, adapter", ""),
@@ -24,8 +24,8 @@ def test_space_rows_follow_the_cell() -> None:
     ]
     rest = {name: (values, condition) for name, values, condition in story.space_rows()[3:]}
     assert rest["epochs"] == ("2", "")
-    assert "steps of 8" in rest["batch_size"][0]
-    assert rest["adapter_width"][1].startswith("method == adapter")
+    assert rest["dropout"][0] == "0 to 0.3, steps of 0.1"
+    assert rest["adapter_width"][1] == "method == adapter and dropout <= 0.2"
 
 
 def test_every_state_has_a_sign_of_its_own() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from autoglm_nb.errors import DiskFullError
 from autoglm_nb.protocol import Action, RunRole, StudyState, TrialState
@@ -25,16 +26,20 @@ from tests.tuning.conftest import Study
 
 
 def out_of_memory(times: int, seen: list[int]) -> Callable[..., Any]:
-    """An `Engine.step` that runs out of memory a number of times, noting the micro-batches it saw."""
+    """An `Engine.step` that runs out of memory a number of times, noting the micro-batches it saw.
+
+    The allocation that fails is a real one, of a petabyte.
+    """
     real = Engine.step
 
     def step(self: Engine) -> Any:
         micro = next(iter(self._slots.values())).micro_batch
         if len(seen) < times:
             seen.append(micro)
-            raise self._translated(
-                RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: not enough memory")
-            )
+            try:
+                torch.empty(2**50, dtype=torch.uint8)
+            except RuntimeError as refused:
+                raise self._translated(refused) from refused
         seen.append(micro)
         return real(self)
 

@@ -12,18 +12,21 @@ from contextlib import contextmanager
 
 import pytest
 
-from autoglm_nb.models import probe
+from autoglm_nb import probe
 
 LIMIT = 0.5
 
 
 @pytest.fixture(autouse=True)
-def online(monkeypatch: pytest.MonkeyPatch) -> None:
+def online(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As on a user's machine: nothing forbids asking, and no proxy is in between."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "AUTOGLM_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AUTOGLM_HUB_PROBE", str(LIMIT))
+    probe.forget()
+    yield
+    probe.forget()
 
 
 @contextmanager

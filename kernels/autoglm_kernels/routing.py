@@ -1,0 +1,181 @@
+"""Who owns which rows: the tables that kernels and twins read.
+
+`Routing` belongs to a pass and serves all its layers. Rows are cut into tiles of at
+most `tile_rows`; a tile never spans two groups, so groups need no padding and no
+alignment. `LayerTable` belongs to a layer in a pass: rank, place in the banks, drop
+threshold, key and scale of each group. A group with rank 0 does not adapt this layer.
+
+Banks stack the groups' factors: row `bank_row + j` of bank A [R, in] is row j of the
+group's A, the same row of bank B [R, out] is column j of its B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from autoglm_kernels.backend import backend
+from autoglm_kernels.dropout import drop_threshold, keep_scale, signed
+
+__all__ = ["LayerTable", "Routing", "layer_table", "make_routing"]
+
+CHUNK_TILES = 8
+"""Tiles that one program sums up when sums may meet in atomics."""
+
+
+LONG_SEGMENT = 512
+"""Mean rows a segment from which tiles of 128 rows waste little."""
+
+
+@dataclass(frozen=True)
+class Routing:
+    """The rows of a pass.
+
+    Attributes:
+        rows: of all groups together.
+        groups: number of groups.
+        tiles: int32 [T, 3]: group, first row, number of rows. Tiles of a group are neighbours.
+        chunks: int32 [C, 3]: group, first tile, tile after the last; one a group if deterministic.
+        tokens: int32 [rows], see `dropout.token_ids`; empty when nothing is dropped.
+        tile_rows: the most rows a tile holds.
+        deterministic: sums over rows in a fixed order, without atomics.
+    """
+
+    rows: int
+    groups: int
+    tiles: torch.Tensor
+    chunks: torch.Tensor
+    tokens: torch.Tensor
+    tile_rows: int
+    deterministic: bool
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """What one layer adds for each group.
+
+    Attributes:
+        groups: int32 [G, 4]: rank, first bank row, drop threshold, dropout key.
+        scales: [G] in the accumulator's type: s_i, times the survivors' scale of dropout.
+        bank_rows: sum of the ranks.
+        max_rank: the largest rank.
+        dropout: whether any group drops.
+    """
+
+    groups: torch.Tensor
+    scales: torch.Tensor
+    bank_rows: int
+    max_rank: int
+    dropout: bool
+
+
+def make_routing(
+    segments: Sequence[tuple[int, int]],
+    groups: int,
+    *,
+    tokens: torch.Tensor | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    tile_rows: int | None = None,
+    deterministic: bool = True,
+) -> Routing:
+    """Cut the rows of a pass into tiles.
+
+    Args:
+        segments: (group, number of rows) in row order, together all rows. A group may
+            come more than once, or with 0 rows, or not at all.
+        groups: number of groups.
+        tokens: int32 ids, one a row, from `dropout.token_ids`; None when nothing is dropped.
+        device: where the layers' tensors are.
+        dtype: of the layers' inputs.
+        tile_rows: a power of two from 16, or None: 64, or 128 for 16-bit types and long
+            segments; whole segments where the twin runs.
+        deterministic: see `Routing`.
+
+    Raises:
+        ValueError: a segment names an unknown group or a negative number of rows.
+    """
+    device = torch.device(device)
+    for group, size in segments:
+        if not 0 <= group < groups or size < 0:
+            raise ValueError(f"A segment must be (group below {groups}, rows >= 0), but got ({group}, {size}).")
+    sizes = [size for _, size in segments if size]
+    if tile_rows is None:
+        if backend(device) == "torch":
+            tile_rows = max(sizes, default=1)
+        else:
+            tile_rows = 128 if dtype.itemsize == 2 and sum(sizes) >= LONG_SEGMENT * len(sizes) else 64
+    tiles: list[list[list[int]]] = [[] for _ in range(groups)]
+    start = 0
+    for group, size in segments:
+        for first in range(start, start + size, tile_rows):
+            tiles[group].append([group, first, min(tile_rows, start + size - first)])
+        start += size
+    chunks, done = [], 0
+    for group, own in enumerate(tiles):
+        length = max(len(own), 1) if deterministic else CHUNK_TILES
+        pieces = range(0, max(len(own), 1), length)
+        chunks += [[group, done + i, done + min(i + length, len(own))] for i in pieces]
+        done += len(own)
+    if tokens is not None and tokens.shape != (start,):
+        raise ValueError(f"`tokens` must have one id for each of {start} rows, but has shape {tuple(tokens.shape)}.")
+    return Routing(
+        rows=start,
+        groups=groups,
+        tiles=_table([tile for own in tiles for tile in own], 3, device),
+        chunks=_table(chunks, 3, device),
+        tokens=torch.empty(0, dtype=torch.int32, device=device) if tokens is None else tokens.to(device),
+        tile_rows=tile_rows,
+        deterministic=deterministic,
+    )
+
+
+def layer_table(
+    ranks: Sequence[int],
+    scales: Sequence[float],
+    *,
+    dropouts: Sequence[float] | None = None,
+    keys: Sequence[int] | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> LayerTable:
+    """The table of one layer; one entry a group in each argument.
+
+    Args:
+        ranks: 0 where a group does not adapt this layer.
+        scales: alpha / rank, or alpha / sqrt(rank) for rsLoRA.
+        dropouts: drop probabilities, None in evaluation.
+        keys: 32-bit keys of (seed, step, layer), needed with dropout.
+        dtype: of the layer's input; float64 keeps the scales in float64.
+        device: where the layer's tensors are.
+
+    Raises:
+        ValueError: lengths differ, or a rank or probability is out of its range.
+    """
+    dropouts = dropouts if dropouts is not None else [0.0] * len(ranks)
+    keys = keys if keys is not None else [0] * len(ranks)
+    if not len(ranks) == len(scales) == len(dropouts) == len(keys):
+        raise ValueError(
+            "A layer table needs one rank, scale, dropout and key a group, "
+            f"but got {len(ranks)}, {len(scales)}, {len(dropouts)} and {len(keys)}."
+        )
+    if any(rank < 0 for rank in ranks) or any(not 0.0 <= p < 1.0 for p in dropouts):
+        raise ValueError(f"Ranks must be >= 0 and dropouts in [0, 1), but got {list(ranks)} and {list(dropouts)}.")
+    rows, first = [], 0
+    for rank, p, key in zip(ranks, dropouts, keys):
+        rows.append([rank, first, drop_threshold(p), signed(key)])
+        first += rank
+    kind = torch.float64 if dtype == torch.float64 else torch.float32
+    return LayerTable(
+        groups=_table(rows, 4, torch.device(device)),
+        scales=torch.tensor([s * keep_scale(p) for s, p in zip(scales, dropouts)], dtype=kind).to(device),
+        bank_rows=first,
+        max_rank=max(ranks, default=0),
+        dropout=any(rank and drop_threshold(p) for rank, p in zip(ranks, dropouts)),
+    )
+
+
+def _table(rows: list[list[int]], width: int, device: torch.device) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.int32).reshape(-1, width).to(device, non_blocking=True)
