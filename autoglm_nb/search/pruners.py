@@ -113,7 +113,8 @@ class MedianPruner(Pruner):
         so_far = [v for step, v in trial.intermediate_values.items() if step <= rung and not math.isnan(v)]
         best = max(so_far) if self.maximize else min(so_far)
         middle = median(known)
-        figures = f"{_figure(best)} at {self._place(rung)}"
+        when = "at" if best == value else "at best by"
+        figures = f"{_figure(best)} {when} {self._place(rung)}"
         if self._better(middle, best):
             return Decision(True, f"{figures}, {self._worse} the median {_figure(middle)} of {len(known)} trials")
         return Decision(False, f"{figures}, the median of {len(known)} trials is {_figure(middle)}")

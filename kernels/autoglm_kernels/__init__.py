@@ -18,7 +18,7 @@ backend that cannot run here. Both say what to do.
 from __future__ import annotations
 
 from autoglm_kernels.adamw import HyperRow, grouped_adamw, hyper_table, step_together
-from autoglm_kernels.backend import backend, launches, reset_launches
+from autoglm_kernels.backend import backend_for, launches, reset_launches
 from autoglm_kernels.dropout import keep_mask, keep_scale, token_ids
 from autoglm_kernels.ops import grouped_lora, low_rank_terms
 from autoglm_kernels.routing import LayerTable, Routing, layer_table, make_routing
@@ -27,7 +27,7 @@ __all__ = [
     "HyperRow",
     "LayerTable",
     "Routing",
-    "backend",
+    "backend_for",
     "grouped_adamw",
     "grouped_lora",
     "hyper_table",

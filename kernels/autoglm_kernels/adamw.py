@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from autoglm_kernels import twin
-from autoglm_kernels.backend import backend, launch
+from autoglm_kernels.backend import backend_for, launch
 
 __all__ = ["COLUMNS", "HyperRow", "grouped_adamw", "hyper_table", "step_together"]
 
@@ -82,7 +82,7 @@ def grouped_adamw(
     """
     if not params:
         return
-    if backend(params[0].device) == "torch":
+    if backend_for(params[0].device) == "torch":
         twin.adamw(params, grads, exp_avgs, exp_avg_sqs, hyper, rows)
         return
     _launch(params, grads, exp_avgs, exp_avg_sqs, hyper, rows)

@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 
-__all__ = ["VARIABLE", "backend", "has_triton", "interpreting", "launch", "launches", "reset_launches"]
+__all__ = ["VARIABLE", "backend_for", "has_triton", "interpreting", "launch", "launches", "reset_launches"]
 
 VARIABLE = "AUTOGLM_KERNELS"
 
 _launches: Counter[str] = Counter()
 
 
-def backend(device: torch.device) -> str:
+def backend_for(device: torch.device) -> str:
     """`triton` or `torch` for tensors on `device`.
 
     Raises:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from autoglm_kernels import twin
-from autoglm_kernels.backend import backend
+from autoglm_kernels.backend import backend_for
 from autoglm_kernels.routing import LayerTable, Routing
 
 __all__ = ["grouped_lora", "low_rank_terms"]
@@ -43,7 +43,7 @@ def _lora(
     deterministic: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     arguments = (x, a, b, base, weight, bias, tokens, tiles, groups, scales, max_rank)
-    if backend(x.device) == "torch":
+    if backend_for(x.device) == "torch":
         return twin.lora_forward(*arguments)
     from autoglm_kernels import lora_launch
 
@@ -89,7 +89,7 @@ def _lora_backward(
     dropout: bool,
     deterministic: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    if backend(x.device) == "torch":
+    if backend_for(x.device) == "torch":
         return twin.lora_backward(dy, x, a, b, s, weight, tokens, tiles, groups, scales, need_dx)
     from autoglm_kernels import lora_launch
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from autoglm_kernels.backend import backend
+from autoglm_kernels.backend import backend_for
 from autoglm_kernels.dropout import drop_threshold, keep_scale, signed
 
 __all__ = ["LayerTable", "Routing", "layer_table", "make_routing"]
@@ -103,7 +103,7 @@ def make_routing(
             raise ValueError(f"A segment must be (group below {groups}, rows >= 0), but got ({group}, {size}).")
     sizes = [size for _, size in segments if size]
     if tile_rows is None:
-        if backend(device) == "torch":
+        if backend_for(device) == "torch":
             tile_rows = max(sizes, default=1)
         else:
             tile_rows = 128 if dtype.itemsize == 2 and sum(sizes) >= LONG_SEGMENT * len(sizes) else 64

@@ -34,6 +34,14 @@ def test_the_median_pruner_gives_its_figures() -> None:
     assert decision.because == "0.712 at evaluation 2 of 4, below the median 0.775 of 6 trials"
 
 
+def test_the_sentence_says_when_the_best_value_came_earlier() -> None:
+    """As in Optuna the best value so far is judged; the sentence must not place it at the present evaluation."""
+    known = [[0.7, 0.75, 0.8, 0.9] for _ in range(6)]
+    study = study_of([*known, [0.712, 0.60]], finished=6)
+    decision = make_pruner("median", rungs=4, direction="maximize").decide(study, 6, 2)
+    assert decision.because == "0.712 at best by evaluation 2 of 4, below the median 0.750 of 6 trials"
+
+
 def test_when_minimising_above_is_worse() -> None:
     """A loss above the median ends; one below goes on."""
     study = study_of([[1.0 + 0.1 * i, 1.0] for i in range(5)] + [[1.3], [1.1]], finished=5, direction="minimize")

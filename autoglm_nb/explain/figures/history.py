@@ -153,6 +153,7 @@ def band_figure(facts: Facts) -> Picture | None:
     style.show_range(axes, everything, facts.maximize)
     style.headroom(axes)
     axes.set_xlabel("step" if what == "training loss" else "evaluation")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel(what if what == "training loss" else style.label(facts.metric))
     style.number_axis(axes.yaxis)
     style.legend(axes, 3)

@@ -1,0 +1,109 @@
+"""Every Triton kernel, run in the interpreter, against the twins in float64.
+
+Sizes are odd (63 and 100 wide, 128 rows in five groups), one group is empty, one
+comes in two pieces, one does not adapt the layer; ranks are 4, 17, 0, 8 and 1. Fresh
+buffers are full of NaN, and so is the memory around every input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+TOLERANCE = {"float64": 1e-13, "float32": 2e-6}
+MODES = ("base", "weight")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dtype", "mode", "deterministic"),
+    [
+        ("float64", "base", True),
+        ("float64", "weight", False),
+        ("float32", "base", False),
+        ("float32", "weight", True),
+    ],
+)
+def test_output_and_gradients_equal_the_twin(
+    interpreted: Callable[..., Any], dtype: str, mode: str, deterministic: bool
+) -> None:
+    """Forward and backward with dropout; the launches are those the README promises."""
+    result = interpreted("against_twin", dtype=dtype, mode=mode, deterministic=deterministic)
+    assert result["error"] < TOLERANCE[dtype]
+    if deterministic:
+        assert result["launches"] == {"shrink": 2, "expand": 2, "reduce_rows": 2}
+    else:
+        assert result["launches"] == {"shrink": 1, "expand": 2, "reduce_rows": 1, "shrink_reduce": 1}
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_ranks_beyond_a_block_are_worked_off_in_blocks(interpreted: Callable[..., Any], deterministic: bool) -> None:
+    """Rank 40 needs two blocks of ranks in fp32 where rank 3 needs one; no dropout here."""
+    result = interpreted(
+        "against_twin", dtype="float32", mode="base", deterministic=deterministic, ranks=[3, 40], dropout=False
+    )
+    assert result["error"] < TOLERANCE["float32"]
+
+
+@pytest.mark.slow
+def test_two_deterministic_runs_agree_in_every_bit(interpreted: Callable[..., Any]) -> None:
+    """No sum depends on the order in which programs run."""
+    assert interpreted("twice", mode="base")["equal"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "deterministic"), [("base", True), ("weight", False)])
+def test_a_group_full_of_nan_changes_no_bit_of_the_others(
+    interpreted: Callable[..., Any], mode: str, deterministic: bool
+) -> None:
+    """Rows and factors of one group are NaN: the outputs and gradients of all others stay as they were."""
+    result = interpreted("isolation", mode=mode, deterministic=deterministic)
+    assert result["spoiled"]
+    assert all(result["same"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "deterministic"), [("base", True), ("weight", False)])
+def test_gradients_equal_finite_differences(interpreted: Callable[..., Any], mode: str, deterministic: bool) -> None:
+    """torch.autograd.gradcheck in fp64, dropout on: masks regenerated in backward are those of forward."""
+    assert interpreted("gradcheck", mode=mode, deterministic=deterministic)["passed"]
+
+
+def test_the_mask_in_the_kernel_is_the_twins(interpreted: Callable[..., Any]) -> None:
+    """Bit by bit, for an odd number of features and a key beyond 2^31."""
+    result = interpreted("masks")
+    assert result["equal"]
+    assert 0.7 < result["share"] < 0.8
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_adamw_steps_all_tensors_in_one_launch(interpreted: Callable[..., Any], dtype: str) -> None:
+    """Three steps with clipping, decay, L2; the inactive row's NaN parameters and moments stay."""
+    result = interpreted("adamw", dtype=dtype)
+    assert result["error"] < TOLERANCE[dtype]
+    assert result["untouched"]
+    assert result["launches"] == {"grouped_adamw": 3}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "deterministic"),
+    [
+        ("shrink", True),
+        ("expand base", True),
+        ("expand weight", True),
+        ("expand dropout", True),
+        ("reduce_rows", True),
+        ("reduce_rows", False),
+        ("shrink_reduce", False),
+        ("grouped_adamw", True),
+    ],
+)
+def test_bytes_moved_are_those_of_the_formula(
+    interpreted: Callable[..., Any], kernel: str, deterministic: bool
+) -> None:
+    """Counted in the interpreter: equal to `costs` to the byte, and never below the theoretical minimum."""
+    result = interpreted("traffic", kernel=kernel, deterministic=deterministic)
+    assert result["counted"] == result["formula"]
+    assert sum(result["counted"]) >= result["least"]
