@@ -47,9 +47,9 @@ format: $(STAMP) ## put formatting and imports in order
 lab: $(STAMP) ## open JupyterLab on the examples
 	@$(BIN)/jupyter lab --notebook-dir=example_notebooks
 
-bench: $(STAMP) ## measure responsiveness and overhead
+bench: $(STAMP) ## measure responsiveness, overhead, the store and the kernels
 	@status=0; \
-	for benchmark in responsiveness overhead; do $(BIN)/python benchmarks/$$benchmark.py || status=1; done; \
+	for benchmark in responsiveness overhead store kernels; do $(BIN)/python benchmarks/$$benchmark.py || status=1; done; \
 	exit $$status
 
 clean: ## remove the environment, caches and built files (studies in .autoglm stay)

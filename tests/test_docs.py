@@ -55,7 +55,7 @@ def test_every_option_in_the_readme_is_an_argument_of_a_plan() -> None:
     arguments = {OTHER_SPELLINGS.get(option, option).replace("-", "_") for option in options}
     known = set(inspect.signature(plan).parameters)
     assert arguments <= known
-    assert known - arguments == {"space", "names", "cell", "notebook", "home", "enqueue"}
+    assert known - arguments == {"space", "names", "cell", "first_line", "notebook", "home", "enqueue"}
 
 
 def test_every_hyper_parameter_and_method_is_named_in_the_readme() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autoglm_nb.data import catalogue, hub
 from autoglm_nb.data.sources import locate
+from autoglm_nb.errors import DataError
 from autoglm_nb.protocol import DataSpec
 
 __all__ = ["CHECKSUM_KEY", "content_checksum", "fingerprint"]
@@ -24,7 +25,7 @@ def fingerprint(data: DataSpec) -> str:
     fingerprint. Which columns are read is settled later and compared apart.
 
     Raises:
-        DataError: a source does not exist.
+        DataError: a source does not exist or cannot be read.
     """
     parts = {
         "data": content_checksum(data.path or data.source),
@@ -65,5 +66,10 @@ def _stored_checksum(path: Path) -> str | None:
 
 
 def _file_checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"The data must be readable, but {path.name!r} is not ({error.strerror or error}). Check its permissions."
+        ) from error

@@ -66,6 +66,12 @@ def _columns(obj: Any) -> dict[str, list[Any]]:
     if hasattr(obj, "column_names") and hasattr(obj, "features"):  # datasets.Dataset
         return {column: _class_names(obj, column) for column in obj.column_names}
     if isinstance(obj, Mapping):
+        odd = next((key for key, values in obj.items() if not _is_list(values)), None)
+        if odd is not None:
+            raise DataError(
+                f"Each column of a dict must be a list of values, but {str(odd)!r} is {type(obj[odd]).__name__}. "
+                "Put it into a list."
+            )
         return {str(key): [_plain(v) for v in values] for key, values in obj.items()}
     if isinstance(obj, tuple) and len(obj) == 2 and all(_is_list(part) for part in obj):
         return {"text": [_plain(v) for v in obj[0]], "label": [_plain(v) for v in obj[1]]}

@@ -88,8 +88,15 @@ def locate(source: str) -> Path | None:
     if catalogue.is_catalogue_name(source):
         catalogue.lookup(source)
         return None
-    path = Path(source).expanduser()
-    if path.exists():
+    try:
+        path = Path(source).expanduser()
+        there = path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"The data must be a file, a folder or a known name, but {source[:60]!r} is no file's name "
+            f"({_reason(error)}). Check the path."
+        ) from error
+    if there:
         return path
     suffixes = [s.lower() for s in path.suffixes]
     named_file = bool(suffixes) and (suffixes[-1] in FORMATS or suffixes[-1] in (".gz", ".txt", ".xlsx"))
@@ -182,7 +189,7 @@ def _read_csv(path: Path, columns: Sequence[str] | None, limit: int | None) -> T
         raise DataError(
             f"{path.name!r} must be UTF-8 text, but byte {error.start} is not. Save it as UTF-8 and try again."
         ) from error
-    except (pd.errors.ParserError, ValueError, OSError) as error:
+    except (pd.errors.ParserError, ValueError, OSError, EOFError) as error:
         raise DataError(
             f"{path.name!r} cannot be read as CSV: {_first_line(error)}. Quote texts that hold the separator or a "
             "line break."
@@ -307,6 +314,10 @@ def _named_classes(rows: Any, name: str, values: list[Any]) -> list[Any]:
     feature = rows.features[name]
     names = getattr(feature, "names", None)
     return [names[v] if names and isinstance(v, int) and v >= 0 else (None if names else v) for v in values]
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

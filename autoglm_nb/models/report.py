@@ -131,8 +131,15 @@ def find_local(known: str) -> Path | None:
             return snapshot
         folder = catalogue_folder(entry)
         return folder if (folder / "config.json").is_file() else None
-    path = Path(known).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(known).expanduser()
+        folder_there = path.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"`model` must be a catalogue name, a local folder or a hub id, but {known[:60]!r} is no file's name. "
+            + did_you_mean("", list(CATALOGUE))
+        ) from error
+    if folder_there:
         if not (path / "config.json").is_file():
             raise ModelError(_not_a_model(known, path))
         return path.resolve()

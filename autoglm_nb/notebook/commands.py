@@ -11,7 +11,7 @@ from autoglm_nb import record, settings
 from autoglm_nb.errors import StudyNotFoundError, UsageError, did_you_mean
 from autoglm_nb.notebook import surroundings
 from autoglm_nb.notebook.failures import StoppedWaiting
-from autoglm_nb.notebook.options import DESCRIPTION, Parser, split
+from autoglm_nb.notebook.options import DESCRIPTION, Parser, is_variable, split
 from autoglm_nb.record import words
 
 __all__ = ["COMMANDS", "Commands"]
@@ -128,7 +128,7 @@ class Commands:
 
     def _pause(self, given: list[str]) -> None:
         handle = self._named("pause", given)
-        if handle.status in ("finished", "stopped", "failed"):
+        if handle.status in ("finished", "stopped", "failed", "interrupted"):
             self.say(f"Study {handle.name!r} is {handle.status}: there is nothing to pause.")
             return
         handle.pause()
@@ -167,7 +167,9 @@ class Commands:
                 f"`%autotune stop {handle.name}` ends it."
             ) from None
         except TimeoutError as late:
-            raise UsageError(f"{late} It goes on in the background.") from None
+            paused = handle.status == "paused"
+            after = f"`%autotune resume {handle.name}` goes on." if paused else "It goes on in the background."
+            raise UsageError(f"{late} {after}") from None
         story = record.Story(handle.snapshot())
         line = f"{story.name} {words.state_words(story.state)}. {story.best} {story.gain}".rstrip() + "."
         self.say(f"{line} {story.reason}".rstrip())
@@ -252,7 +254,7 @@ class Commands:
 
 
 def _identifier(name: str | None) -> str | None:
-    if name is not None and not name.isidentifier():
+    if name is not None and not is_variable(name):
         raise UsageError(f"`-o` needs a variable's name, but got {name!r}. Write one such as study.")
     return name
 

@@ -73,7 +73,8 @@ class AutoglmMagics(Magics):
         wrong: UsageError | None = None
         try:
             names = self.commands.shell.user_ns
-            plan = session.plan(space=cell if cell.strip() else None, names=names, cell=source, **asked)
+            space = cell if cell.strip() else None
+            plan = session.plan(space=space, names=names, cell=source, first_line=2, **asked)
         except UsageError as error:
             wrong = error
         fault = failures.merged(faults, wrong)

@@ -7,6 +7,7 @@ place words the faults. All faults of a line are collected, not the first alone.
 from __future__ import annotations
 
 import argparse
+import keyword
 import shlex
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -15,7 +16,7 @@ from IPython.core.magic_arguments import argument
 
 from autoglm_nb.errors import UsageError, did_you_mean
 
-__all__ = ["DESCRIPTION", "OPTIONS", "CellRequest", "Parser", "add_options", "read", "split"]
+__all__ = ["DESCRIPTION", "OPTIONS", "CellRequest", "Parser", "add_options", "is_variable", "read", "split"]
 
 DESCRIPTION = """Tune a model in the background.
 
@@ -94,7 +95,10 @@ class CellRequest:
         self.view: str = given.pop("view", None) or "live"
         constraints = given.pop("constraint", None)
         no_baseline = given.pop("no_baseline", False)
-        self.plan: dict[str, Any] = {key: value for key, value in given.items() if value not in (None, False)}
+        # by identity: 0 is a value (`--seeds 0`), though it equals False
+        self.plan: dict[str, Any] = {
+            key: value for key, value in given.items() if value is not None and value is not False
+        }
         if constraints:
             self.plan["constraints"] = constraints
         if no_baseline:
@@ -116,8 +120,12 @@ def split(line: str) -> list[str]:
     """A line in words, quotes respected.
 
     Raises:
-        UsageError: a quotation mark is not closed.
+        UsageError: a quotation mark is not closed, or the line ends in a backslash.
     """
+    if line.rstrip().endswith("\\"):
+        raise UsageError(
+            "The options of a magic must stand on one line, but this one ends in a backslash. Join the lines."
+        )
     try:
         return shlex.split(line)
     except ValueError as error:
@@ -136,19 +144,22 @@ def read(parser: argparse.ArgumentParser, line: str) -> tuple[CellRequest, list[
         if not word.startswith("-"):
             faults.append(f"Options begin with `--`, but {word!r} was given. Quote a value that holds spaces.")
         elif name not in known:
-            faults.append(f"There is no option `{name}`. {did_you_mean(name, [*OPTIONS, '-o'])}")
+            faults.append(f"There is no option `{name}`. {did_you_mean(name, _shown())}")
             while words and not words[0].startswith("-"):
                 words.pop(0)
         elif known[name].nargs == 0:
             kept.append(name)
             if equals:
                 faults.append(f"`{name}` takes no value, but got {value!r}. Leave it out.")
-        elif equals:
+        elif equals and value:
             kept += [name, value]
-        elif words and not _is_option(words[0]):
+        elif not equals and words and words[0] and not _is_option(words[0]):
             kept += [name, words.pop(0)]
         else:
-            faults.append(f"`{name}` needs a value, but none was given. {known[name].help or ''}".strip() + ".")
+            if not equals and words and not words[0]:
+                words.pop(0)
+            meaning = known[name].help or ""
+            faults.append(f"`{name}` needs a value, but none was given. It is: {meaning}".strip() + ".")
     given = vars(parser.parse_args([f"{n}={v}" if v is not None else n for n, v in _pairs(kept, known)]))
     for name in _WHOLE:
         given[name] = _whole(given.get(name))
@@ -158,9 +169,19 @@ def read(parser: argparse.ArgumentParser, line: str) -> tuple[CellRequest, list[
     if given.get("view") not in (None, "live", "record"):
         faults.append(f"`--view` must be live or record, but got {given['view']!r}. {_view_remedy(given['view'])}")
         given["view"] = None
-    if given.get("output") and not str(given["output"]).isidentifier():
+    if given.get("output") and not is_variable(given["output"]):
         faults.append(f"`-o` needs a variable's name, but got {given['output']!r}. Write one such as study.")
     return CellRequest(given), faults
+
+
+def is_variable(name: str) -> bool:
+    """Whether a notebook can have a variable of this name."""
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _shown() -> list[str]:
+    """The options that help lists."""
+    return [name for name, given in OPTIONS.items() if given.get("help") is not argparse.SUPPRESS] + ["-o"]
 
 
 def _view_remedy(given: str) -> str:

@@ -7,6 +7,7 @@ study and process; methods are not to be called from several threads at once.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from autoglm_nb.space import Dimension, Space
 __all__ = ["Proposal", "Searcher"]
 
 CONFIG, PROPOSED_BY, LISTED = "config", "proposed_by", "enqueued_as"
-"""User attributes of an Optuna trial; `LISTED` is the position in the study's own list."""
+"""User attributes of an Optuna trial; `LISTED` says by which entry of a list or which request it was enqueued."""
 
 WORST = 1e9
 """A violation that could not be measured, or is infinite, is stored as this."""
@@ -83,23 +84,29 @@ class Searcher:
         self._sampler = sampler
         self._trials: dict[int, optuna.Trial] = {}
         study.sampler = sampler
-        listed = {t.user_attrs.get(LISTED) for t in study.get_trials(deepcopy=False)}
-        for position, config in enumerate(enqueue):
-            if position not in listed:
-                self.enqueue(config, position=position)
+        texts: list[str] = []
+        for config in enqueue:
+            texts.append(json.dumps(dict(config), sort_keys=True, default=str))
+            self.enqueue(config, mark=f"{texts.count(texts[-1])} {texts[-1]}")
 
-    def enqueue(self, config: Mapping[str, Any], *, position: int | None = None) -> None:
+    def enqueue(self, config: Mapping[str, Any], *, mark: str | None = None) -> None:
         """Try this configuration before the sampler's own proposals; what it leaves out is drawn.
+
+        Args:
+            config: a configuration, or part of one.
+            mark: enqueued once however often it is given with the same mark.
 
         Raises:
             SpaceError: the configuration lies outside the space.
         """
         self.space.validate(config, partial=True)
+        if mark is not None and any(t.user_attrs.get(LISTED) == mark for t in self.study.get_trials(deepcopy=False)):
+            return
         # a name with several definitions is given for each: only the active one is ever asked
         params = {
             d.key: encode(d, config[d.name]) for d in self.space.dimensions if d.name in config and _fits(d, config)
         }
-        attributes = None if position is None else {LISTED: position}
+        attributes = None if mark is None else {LISTED: mark}
         self.study.enqueue_trial(params, user_attrs=attributes)
 
     def ask(self) -> Proposal | None:

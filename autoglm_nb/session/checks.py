@@ -24,6 +24,7 @@ __all__ = [
     "TASKS",
     "Faults",
     "check_choices",
+    "check_device",
     "check_numbers",
     "check_objectives",
     "checked_strategy",
@@ -105,6 +106,12 @@ def check_choices(faults: Faults, **given: str | None) -> None:
             faults.add(
                 f"`--{option}` must be one of {', '.join(choices)}, but got {value!r}. " + did_you_mean(value, choices)
             )
+
+
+def check_device(faults: Faults, device: str) -> None:
+    """A device by its form; whether this machine has it, the worker finds out."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        faults.add(f"`--device` must be auto, cpu, cuda or cuda:N, but got {device!r}. Leave it out for auto.")
 
 
 def check_numbers(faults: Faults, **given: int | None) -> None:

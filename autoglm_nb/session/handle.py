@@ -68,6 +68,7 @@ class StudyHandle:
         follower = _follower(self.home, self.name)
         remaining = timeout
         while not follower.ended.wait(0.2):
+            follower = _followers.get((self.home, self.name), follower)  # `resume` puts another in its place
             if remaining is not None:
                 remaining -= 0.2
                 if remaining <= 0:
@@ -105,11 +106,24 @@ class StudyHandle:
         state = self._store.state(self.name)[0]
         if (holder is not None and holder.alive) or state is StudyState.QUEUED:
             self._store.request(self.name, Action.STOP)
+            if holder is None or not holder.alive:  # it waits, and perhaps its worker is gone: no need to wait for it
+                self._store.set_state(self.name, StudyState.STOPPED, "Stopped by a person while it waited.")
         elif not state.final:
             self._store.set_state(self.name, StudyState.STOPPED, "Stopped by a person. The same cell continues it.")
 
     def stop_trial(self, number: int) -> None:
-        """End one running trial; it is stored as pruned."""
+        """End one running trial; it is stored as pruned.
+
+        Raises:
+            UsageError: no such trial is running.
+        """
+        row = self._store.run(self.name, f"trial-{number:04d}")
+        if row is None or row.state.final:
+            found = "there is none" if row is None else f"it is {row.state}"
+            raise UsageError(
+                f"Only a running trial can be stopped, but trial {number} is not: {found}. "
+                f"`%autotune status {self.name}` shows which ones run."
+            )
         self._store.request(self.name, Action.STOP_TRIAL, {"trial": int(number)})
 
     def enqueue(self, configs: Sequence[Mapping[str, Any]]) -> None:
@@ -188,7 +202,6 @@ def launch(plan: Plan) -> StudyHandle:
         StudyMismatchError: the name is taken by a study of other model, data, space or metric.
         WorkerError: no worker could be started.
     """
-    plan.home.mkdir(parents=True, exist_ok=True)
     store = Store(plan.home)
     registry.remember(plan.home)
     spec = plan.spec
@@ -197,7 +210,7 @@ def launch(plan: Plan) -> StudyHandle:
     if store.has_study(spec.name):
         store.continue_study(spec)
         holder = store.holder(spec.name)
-        if (holder is not None and holder.alive) or _complete(store, spec):
+        if (holder is not None and holder.alive) or _complete(store, spec) or _on_its_way(store, plan):
             return StudyHandle(plan.home, spec.name)
     else:
         store.create_study(spec)
@@ -233,10 +246,27 @@ def _complete(store: Store, spec: StudySpec) -> bool:
     return headline["finished"] >= spec.trials
 
 
+def _on_its_way(store: Store, plan: Plan) -> bool:
+    """Whether this kernel's worker for the study lives but has no lease yet: it is starting, or waits for the device.
+
+    A worker that was given code of the caller's own is sent away, for the code may have changed.
+    """
+    name = plan.spec.name
+    follower = _followers.get((plan.home, name))
+    worker = follower.worker if follower is not None else None
+    if worker is None or not worker.alive() or store.state(name)[0] is not StudyState.QUEUED:
+        return False
+    if plan.extras:
+        worker.detach()
+        return False
+    return all(request.action is not Action.STOP for request in store.pending(name))
+
+
 def _start_worker(home: Path, spec: StudySpec, extras: Extras) -> None:
     store = Store(home)
-    for request in store.pending(spec.name):  # asked of a worker that is gone
-        store.handled(request.id, "superseded by a new start")
+    for request in store.pending(spec.name):  # asked of a worker that is gone; configurations still count
+        if request.action is not Action.ENQUEUE:
+            store.handled(request.id, "superseded by a new start")
     store.set_state(spec.name, StudyState.QUEUED)
 
     def start() -> WorkerHandle:

@@ -21,17 +21,20 @@ from typing import Any
 
 from autoglm_nb import data as data_room
 from autoglm_nb import models, settings
-from autoglm_nb.errors import UsageError, did_you_mean
+from autoglm_nb.errors import DiskFullError, SpaceError, UsageError, did_you_mean
 from autoglm_nb.protocol import DataSpec, StudySpec
 from autoglm_nb.session.checks import (
+    TASKS,
     Faults,
     check_choices,
+    check_device,
     check_numbers,
     check_objectives,
     checked_strategy,
     parse_budget,
 )
-from autoglm_nb.space import Space, default_space, parse_cell
+from autoglm_nb.space import Dimension, Space, default_config, default_space, parse_cell
+from autoglm_nb.store.studies import check_name
 from autoglm_nb.tuning import goal
 from autoglm_nb.tuning.context import Extras
 
@@ -117,6 +120,8 @@ def plan(
     check_choices(
         faults, task=task, pruner=pruner, executor=executor, precision=precision, direction=direction, metric=metric
     )
+    check_device(faults, device)
+    task = task if task in TASKS else None  # told already
     check_numbers(faults, trials=trials, seeds=seeds, max_length=max_length, max_rows=max_rows, seed=seed)
 
     given = faults.check(lambda: _given_space(space, names, strict=function is None, first_line=first_line))
@@ -155,6 +160,9 @@ def plan(
                 faults.add(sentence)
         for entry in enqueue:
             faults.check(partial(given.validate, dict(entry), partial=True))
+    if given is not None and strategy == "fixed" and found_task and function is None and not faults.sentences:
+        default = default_config(found_task, decoder=bool(reports) and reports[0].family == "decoder")
+        enqueue = [_completed(dict(entry), given, default) for entry in enqueue]
     strategy = faults.check(
         lambda: checked_strategy(
             strategy_given, given or _SOME_SPACE, objectives, enqueue, constrained=bool(constraints)
@@ -170,6 +178,8 @@ def plan(
             f"A study's name must be 1 to 64 letters, digits, spaces or any of `.+-_`, but got {study_name!r}. "
             "Choose one such as reviews-lora."
         )
+    else:
+        faults.check(partial(check_name, study_name))  # also a folder's name
     if faults.sentences:
         raise UsageError(faults.sentences[0], faults.sentences)
     if given is None or data_spec is None:
@@ -187,7 +197,7 @@ def plan(
         constraints=tuple(constraints),
         strategy=strategy,
         pruner=pruner,
-        trials=trials if trials is not None else (None if seconds is not None else DEFAULT_TRIALS),
+        trials=trials if trials is not None else (None if seconds is not None else max(DEFAULT_TRIALS, len(enqueue))),
         budget_seconds=seconds,
         seed=seed,
         seeds=seeds if function is None else 0,
@@ -224,15 +234,15 @@ def _data_spec(
 ) -> DataSpec:
     if data is None:
         raise UsageError("`--data` is required. Give a file, a DataFrame's name, or sentiment-domains/movies.")
-    source, path = _source(data, names, folder)
+    source, path, brought = _source(data, names, folder)
     columns = (text,) if isinstance(text, str) else tuple(text or ())
     spec = DataSpec(
         source=source,
         path=path,
         text=columns,
         target=target,
-        validation=_own_split(validation, names, folder),
-        test=_own_split(test, names, folder),
+        validation=_own_split(validation, names, folder) or brought.get("validation"),
+        test=_own_split(test, names, folder) or brought.get("test"),
         max_rows=max_rows,
     )
     return dataclasses.replace(spec, checksum=data_room.fingerprint(spec))
@@ -241,24 +251,53 @@ def _data_spec(
 def _own_split(given: Any, names: Mapping[str, Any], folder: Path) -> str | None:
     if given is None:
         return None
-    source, path = _source(given, names, folder)
+    source, path, _ = _source(given, names, folder)
     return path or source
 
 
-def _source(given: Any, names: Mapping[str, Any], folder: Path) -> tuple[str, str | None]:
-    """What to call the data, and the path to read when that is not its name."""
+def _source(given: Any, names: Mapping[str, Any], folder: Path) -> tuple[str, str | None, Mapping[str, str]]:
+    """What to call the data, the path to read when that is not its name, and the paths of splits that come with it."""
     label = "table"
     if isinstance(given, os.PathLike):
         given = os.fspath(given)
     if isinstance(given, str):
-        if Path(given).exists():
-            return given, str(Path(given).resolve())
+        if not given.strip():
+            raise UsageError("`--data` is required. Give a file, a DataFrame's name, or sentiment-domains/movies.")
+        found = _existing(given)
+        if found is not None and _is_table(names.get(given)):
+            raise UsageError(
+                f"`--data` must name one thing, but {given!r} is a file or folder here and a table of the notebook. "
+                f"Write ./{given} for the file, or rename the variable."
+            )
+        if found is not None:
+            return given, str(found.resolve()), {}
         if given not in names or isinstance(names[given], str | os.PathLike):
             held = names.get(given)
-            return (_source(held, {}, folder)) if held is not None else (given, None)
+            return _source(held, {}, folder) if held is not None else (given, None, {})
         label, given = given, names[given]
-    stored = data_room.store_object(given, folder / "data", label)
-    return label, stored["path"]
+    try:
+        stored = data_room.store_object(given, folder / "data", label)
+    except DiskFullError:
+        raise
+    except OSError as error:
+        raise UsageError(
+            f"A table of the notebook is copied for the worker, but {folder / 'data'} cannot be written "
+            f"({error.strerror or error}). Set AUTOGLM_HOME to a folder that can."
+        ) from error
+    return label, stored["path"], stored
+
+
+def _existing(name: str) -> Path | None:
+    """The file or folder of that name, also with `~` in front; None for what no file is called."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, ~ of nobody
+        return None
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple) or hasattr(value, "columns") or hasattr(value, "column_names")
 
 
 def _given_space(space: Any, names: Mapping[str, Any], *, strict: bool, first_line: int) -> Space | None:
@@ -272,6 +311,26 @@ def _given_space(space: Any, names: Mapping[str, Any], *, strict: bool, first_li
     return parsed if parsed is not None and (parsed.dimensions or parsed.constants) else None
 
 
+def _completed(entry: dict[str, Any], space: Space, default: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of a fixed list: what it leaves out stays as in the default one, where the space has that."""
+    drawn: set[str] = set()
+
+    def suggest(dimension: Dimension) -> Any:
+        value = entry.get(dimension.name, default.get(dimension.name))
+        try:
+            return dimension.normalise(value)
+        except ValueError:
+            drawn.add(dimension.name)
+            return dimension.points(1)[0]
+
+    full = {name: value for name, value in space.walk(suggest).items() if name not in drawn}
+    try:
+        space.validate(full, partial=True)
+    except SpaceError:  # what else is active depends on a value yet to be drawn
+        return entry
+    return full
+
+
 def _find_objective(
     objective: str | Callable[..., Any] | None, names: Mapping[str, Any], faults: Faults
 ) -> Callable[..., Any] | None:
@@ -280,7 +339,7 @@ def _find_objective(
     found = names.get(objective)
     if callable(found):
         return found
-    callables = [n for n, v in names.items() if callable(v) and not n.startswith("_")]
+    callables = [n for n, v in names.items() if callable(v) and getattr(v, "__module__", "") == "__main__"]
     faults.add(
         f"`--objective` must name a function of the notebook, but {objective!r} is not one. "
         + (did_you_mean(objective, callables[:50]) or "Define it in a cell above.")
@@ -290,7 +349,7 @@ def _find_objective(
 
 def _default_name(data: DataSpec | None, model_names: Sequence[str], function: Callable[..., Any] | None) -> str:
     if function is not None:
-        return getattr(function, "__name__", "objective")
+        return getattr(function, "__name__", "objective").strip("<>_")  # a lambda is called <lambda>
     source = Path(data.source).stem if data is not None and data.source else "study"
     model = re.split(r"[/\\]", model_names[0])[-1] if model_names else "model"
     return re.sub(r"[^\w.+-]+", "-", f"{source}-{model}")[:60].strip("-.") or "study"

@@ -24,7 +24,7 @@ from autoglm_nb.store import _schema
 __all__ = ["Database", "disk_full_error", "is_disk_full"]
 
 _FILE_NAME = "studies.db"
-_MAGIC = b"SQLite format 3\0"
+_SMALLEST_DATABASE = 512  # bytes: one page of the smallest size
 _NO_ROOM = 1 << 20  # an I/O error with less than this free is taken for a full disk
 _FULL_ERRNOS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -57,7 +57,7 @@ class Database:
         if not create and not self.path.exists():
             raise StoreError(f"There is no study store in {self.home}. Start a study there, or set AUTOGLM_HOME.")
         with self._errors():
-            self.home.mkdir(parents=True, exist_ok=True)
+            self._make_home()
             self._check_header()
             connection = self._connection()
             if _schema.stored_version(connection) is None:
@@ -78,13 +78,24 @@ class Database:
             self._opened.clear()
         self._thread = _ThreadState()
 
+    def _make_home(self) -> None:
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # a place that takes no folders, such as /proc
+            raise self._not_writable(error) from error
+
     def _check_header(self) -> None:
-        """SQLite takes a foreign file of less than 512 bytes for an empty database and overwrites it."""
-        if self.path.exists():
-            with open(self.path, "rb") as file:
-                begin = file.read(len(_MAGIC))
-            if begin and begin != _MAGIC:
-                raise self._not_a_store()
+        """Refuses a foreign file of less than 512 bytes, which SQLite would take for an empty database and overwrite.
+
+        Judged by its size and never opened here: closing a file drops all POSIX locks that this process
+        has on it, SQLite's too, and the next process to leave would then remove the log under our feet.
+        """
+        try:
+            size = self.path.stat().st_size
+        except FileNotFoundError:
+            return
+        if 0 < size < _SMALLEST_DATABASE:
+            raise self._not_a_store()
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -174,13 +185,18 @@ class Database:
                 "Close what has it open for writing and try again."
             )
         if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or isinstance(error, PermissionError):
-            return StoreError(
-                f"The study store {self.path} cannot be opened for writing ({error}). Give this user write "
-                "permission on its folder, or set AUTOGLM_HOME to a folder that has it."
-            )
+            return self._not_writable(error)
+        if isinstance(error, OSError) and error.errno == errno.EROFS:
+            return self._not_writable(error)
         if isinstance(error, FileExistsError | NotADirectoryError):
             return StoreError(f"{self.home} must be a folder, but a file is in the way. Set AUTOGLM_HOME elsewhere.")
         return None
+
+    def _not_writable(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"The study store {self.path} cannot be opened for writing ({getattr(error, 'strerror', None) or error}). "
+            "Give this user write permission on its folder, or set AUTOGLM_HOME to a folder that has it."
+        )
 
     def _not_a_store(self) -> StoreError:
         return StoreError(f"{self.path} is not a study store. Move it away, or set AUTOGLM_HOME to another folder.")

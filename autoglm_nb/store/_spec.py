@@ -14,11 +14,13 @@ _SHOWN = 4
 
 
 def metric_of(spec: StudySpec) -> str:
-    """The first objective: as given, else the task's own."""
+    """The first objective: as given, else `value` of a custom objective, else the task's own."""
     if spec.objectives:
         return spec.objectives[0]
     if spec.metric:
         return spec.metric
+    if spec.objective is not None:
+        return "value"  # what a function of the user's own returns
     language_model = spec.task == "causal-lm" or (spec.task is None and spec.data.target is None)
     return "loss" if language_model else "accuracy"
 

@@ -64,6 +64,34 @@ class Lease:
             )
             return changed.rowcount == 1
 
+    def move(self, device: str) -> bool:
+        """Goes over to another device, keeping the study.
+
+        Args:
+            device: `"cpu"`, `"cuda:0"`, ..., or a name of one's own to leave the devices to others.
+
+        Returns:
+            False, and nothing changed, while a living worker has that device, or when this lease was
+            taken over (which `heartbeat` tells).
+        """
+        with self._database._write() as connection:
+            row = connection.execute(
+                "SELECT * FROM autoglm_leases WHERE host = ? AND device = ? AND token <> ?",
+                (socket.gethostname(), device, self.token),
+            ).fetchone()
+            if row is not None and _alive(row):
+                return False
+            if row is not None:
+                connection.execute("DELETE FROM autoglm_leases WHERE token = ?", (row["token"],))
+            changed = connection.execute(
+                "UPDATE autoglm_leases SET device = ?, heartbeat_at = ? WHERE token = ?",
+                (device, time.time(), self.token),
+            )
+            if changed.rowcount == 0:
+                return False
+        self.device = device
+        return True
+
     def release(self) -> None:
         """Gives the lease back; a second call, or one after a take-over, does nothing."""
         with self._database._write() as connection:

@@ -115,7 +115,7 @@ def _read(engine: Engine, slot: Slot, split: EncodedSplit, rows: np.ndarray[Any,
         segment = Segment(slot.number, 0, len(chosen))
         one = make_round(split, chosen, [segment], engine.data.pad_id, task, engine.device)
         began = time.perf_counter()
-        with torch.inference_mode(), engine.passing(slot, row_map, one):
+        with torch.no_grad(), engine.passing(slot, row_map, one):
             logits, targets = pass_logits(model, one.batch, task, row_map)
             if engine.device.type == "cuda":
                 torch.cuda.synchronize(engine.device)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoglm_nb import data
-from autoglm_nb.protocol import RunRole, StudyState, TrialState
+from autoglm_nb.protocol import RunRole, StudyState
 from autoglm_nb.store import RunRow
 from autoglm_nb.tuning import goal
 from autoglm_nb.tuning.context import StudyContext
@@ -40,7 +40,12 @@ class Confirmation:
         context, spec = self.context, self.context.spec
         best = self._best()
         if best is None:
-            context.message("warning", "No trial completed, so there is no winner to confirm.")
+            context.message(
+                "warning",
+                "No trial completed within the constraints, so there is no winner to confirm."
+                if spec.constraints
+                else "No trial completed, so there is no winner to confirm.",
+            )
             return
         # runs of an earlier winner (the study went on since) do not count for this one
         prefix = f"winner-{best.trial}"
@@ -53,11 +58,7 @@ class Confirmation:
         context.store.set_final(context.study, self._summary(seeds, winner, baseline))
 
     def _best(self) -> RunRow | None:
-        done = [
-            row
-            for row in self.context.store.runs(self.context.study, RunRole.TRIAL)
-            if row.state is TrialState.COMPLETED and row.value is not None
-        ]
+        done = goal.eligible(self.context.store.runs(self.context.study, RunRole.TRIAL), self.context.spec)
         if not done:
             return None
         sign = 1.0 if self.direction == "maximize" else -1.0
@@ -75,6 +76,7 @@ class Confirmation:
             config = goal.complete_config(
                 shown, self.workshop.task, model=model, decoder=self.workshop.is_decoder(model)
             )
+            config["seed"] = seed  # in place of one that the search space holds or searches
             request = RunRequest(run, RunRole.CONFIRM, config, shown, seed=seed, split="test")
             return train(
                 self.context,

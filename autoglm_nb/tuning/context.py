@@ -103,33 +103,27 @@ class StudyContext:
         if not self.control.paused:
             return
         self.flush_clock()
-        self.state(StudyState.PAUSED)
-        self.lease.release()
-        self.lease = _reacquire(self, f"paused/{self.study}")
-        while self.control.paused and not self.control.stopped:
-            time.sleep(settings.CONTROL_POLL_SECONDS / 5)
-            self.control.poll()
-        self.lease.release()
-        self.lease = _reacquire(self, self.device)
-        self._since = time.monotonic()
+        try:
+            self.state(StudyState.PAUSED)
+            self.lease.move(f"paused/{self.study}")
+            while self.control.paused and not self.control.stopped:
+                time.sleep(settings.CONTROL_POLL_SECONDS / 5)
+                self.control.poll()
+            self._take_device()
+        finally:
+            self._since = time.monotonic()  # standing still costs no budget, however it ended
         if self.control.stopped:
             raise StudyStopped
         self.state(back_to)
 
-
-def _reacquire(context: StudyContext, device: str) -> Lease:
-    """The lease on `device`, waiting in the queue for as long as another study has it."""
-    queued = False
-    while True:
-        lease = context.store.acquire(context.study, device)
-        if lease is not None:
-            return lease
-        if not queued:
-            holder = context.store.device_holder(device)
-            by = f" It is used by study {holder.study!r}." if holder else ""
-            context.state(StudyState.QUEUED, f"Waiting for {device}.{by}")
-            queued = True
-        context.control.poll()
-        if context.control.stopped:
-            raise StudyStopped
-        time.sleep(settings.CONTROL_POLL_SECONDS)
+    def _take_device(self) -> None:
+        """Move back to the device, waiting in the queue for as long as another study has it."""
+        queued = False
+        while not self.control.stopped and not self.lease.move(self.device):
+            if not queued:
+                holder = self.store.device_holder(self.device)
+                by = f" It is used by study {holder.study!r}." if holder else ""
+                self.state(StudyState.QUEUED, f"Waiting for {self.device}.{by}")
+                queued = True
+            time.sleep(settings.CONTROL_POLL_SECONDS)
+            self.control.poll()

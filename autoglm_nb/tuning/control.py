@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from autoglm_nb import settings
-from autoglm_nb.protocol import Action
+from autoglm_nb.protocol import Action, ControlRequest
 from autoglm_nb.store import Store
 
 __all__ = ["Control", "Detached", "StudyStopped"]
@@ -32,14 +32,15 @@ class Control:
         paused: whether the study should stand still.
         stopped: whether it should end.
         stop_trials: numbers of trials to end early.
-        enqueued: configurations to try next, oldest first.
+        enqueued: requests for configurations to try next, oldest first. They stay pending in the
+            store until `accepted`, so that none is lost with its worker.
     """
 
     def __init__(self, store: Store, study: str) -> None:
         self.paused = False
         self.stopped = False
         self.stop_trials: set[int] = set()
-        self.enqueued: list[dict[str, Any]] = []
+        self.enqueued: list[ControlRequest] = []
         self._detached = False
         self._store = store
         self._study = study
@@ -61,9 +62,19 @@ class Control:
         if not force and now < self._next_poll:
             return
         self._next_poll = now + settings.CONTROL_POLL_SECONDS
+        held = {request.id for request in self.enqueued}
         for request in self._store.pending(self._study):
+            if request.action is Action.ENQUEUE:
+                if request.id not in held:
+                    self.enqueued.append(request)
+                continue
             self._fold(request.action, request.payload)
             self._store.handled(request.id)
+
+    def accepted(self, request: ControlRequest) -> None:
+        """The configuration of this request is stored as a trial."""
+        self._store.handled(request.id)
+        self.enqueued.remove(request)
 
     def _fold(self, action: Action, payload: dict[str, Any]) -> None:
         if action is Action.PAUSE:
@@ -74,5 +85,3 @@ class Control:
             self.stopped = True
         elif action is Action.STOP_TRIAL:
             self.stop_trials.add(int(payload["trial"]))
-        elif action is Action.ENQUEUE:
-            self.enqueued.append(dict(payload["config"]))

@@ -21,7 +21,7 @@ from autoglm_nb.errors import WorkerError
 from autoglm_nb.store import Store
 from autoglm_nb.tuning.context import Extras
 from autoglm_nb.tuning.control import Control
-from autoglm_nb.tuning.worker import run_worker
+from autoglm_nb.tuning.worker import log_traceback, run_worker
 
 __all__ = ["EXECUTORS", "WorkerHandle", "start"]
 
@@ -59,9 +59,10 @@ class _ProcessWorker:
         folder = Store(home).study_dir(study)
         folder.mkdir(parents=True, exist_ok=True)
         log_path = folder / "worker.log"
-        mode = "ab" if log_path.exists() and log_path.stat().st_size < KEEP_LOG_BYTES else "wb"
         try:
-            with log_path.open(mode) as log:
+            if log_path.exists() and log_path.stat().st_size >= KEEP_LOG_BYTES:
+                log_path.unlink()
+            with log_path.open("ab") as log:  # appended to: the worker also writes tracebacks to it by name
                 self._process = subprocess.Popen(
                     command + (["--extras"] if payload is not None else []),
                     stdin=subprocess.PIPE if payload is not None else subprocess.DEVNULL,
@@ -101,16 +102,23 @@ class _ProcessWorker:
 class _ThreadWorker:
     def __init__(self, home: Path, study: str, extras: Extras | None) -> None:
         self._control = Control(Store(home), study)
+        self._code = 0
         self._thread = threading.Thread(
-            target=run_worker,
-            args=(home, study),
-            kwargs={"extras": extras, "control": self._control},
+            target=self._run,
+            args=(home, study, extras),
             name=f"autoglm-worker-{study}",
             daemon=True,
         )
         self._thread.start()
         # at kernel exit: leave a checkpoint rather than be cut off in the middle of a step
         atexit.register(self._leave)
+
+    def _run(self, home: Path, study: str, extras: Extras | None) -> None:
+        try:
+            run_worker(home, study, extras=extras, control=self._control)
+        except BaseException:  # noqa: BLE001 - as in a process: the log has it, and the follower starts another
+            self._code = 1
+            log_traceback(Store(home), study)
 
     def _leave(self) -> None:
         self.detach()
@@ -120,7 +128,7 @@ class _ThreadWorker:
         return self._thread.is_alive()
 
     def exit_code(self) -> int | None:
-        return None if self.alive() else 0
+        return None if self.alive() else self._code
 
     def detach(self) -> None:
         self._control.detach()

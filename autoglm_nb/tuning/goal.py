@@ -1,26 +1,27 @@
 """What a study optimises: its metrics, their directions, and the default configuration.
 
-Pure functions of a `StudySpec`; no model, no store.
+Pure functions of a `StudySpec` and of rows; no model, nothing read or written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from autoglm_nb.protocol import StudySpec
+from autoglm_nb.protocol import StudySpec, TrialState
+from autoglm_nb.search.names import parse_constraint
 from autoglm_nb.space import Space, default_config
+from autoglm_nb.store import RunRow, directions_of, metric_of
 
 __all__ = [
-    "DEFAULT_METRIC",
     "DIRECTIONS",
     "baseline_config",
     "complete_config",
     "directions",
+    "eligible",
     "metrics_of",
     "model_names",
 ]
-
-DEFAULT_METRIC = {"classification": "accuracy", "causal-lm": "loss"}
 
 DIRECTIONS = {
     "accuracy": "maximize",
@@ -49,16 +50,24 @@ def model_names(space: Space, default: str) -> list[str]:
 
 def metrics_of(spec: StudySpec) -> list[str]:
     """The metrics to optimise, the first one leading the view."""
-    if spec.objectives:
-        return list(spec.objectives)
-    return [spec.metric or DEFAULT_METRIC.get(spec.task or "", "value")]
+    return list(spec.objectives) or [metric_of(spec)]
 
 
 def directions(spec: StudySpec) -> list[str]:
     """`maximize` or `minimize` for each of `metrics_of`."""
-    if len(spec.objectives) > 1:
-        return [DIRECTIONS.get(metric, "maximize") for metric in spec.objectives]
-    return [spec.direction or DIRECTIONS.get(metrics_of(spec)[0], "maximize")]
+    return directions_of(spec)
+
+
+def eligible(rows: Sequence[RunRow], spec: StudySpec) -> list[RunRow]:
+    """The runs that may win: completed, with a value, within every constraint."""
+    constraints = [parse_constraint(text) for text in spec.constraints]
+    return [
+        row
+        for row in rows
+        if row.state is TrialState.COMPLETED
+        and row.value is not None
+        and all(constraint.violation(row.metrics) <= 0 for constraint in constraints)
+    ]
 
 
 def complete_config(config: dict[str, Any], task: str, *, model: str, decoder: bool) -> dict[str, Any]:

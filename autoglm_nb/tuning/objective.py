@@ -58,7 +58,7 @@ def evaluate_objective(
         raise
     except TrialPruned as pruned:
         outcome = Outcome(TrialState.PRUNED, because=str(pruned) or "The objective ended it.")
-    except Exception as error:  # noqa: BLE001 - user code; its fault ends the trial alone
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - user code; its fault ends the trial alone
         outcome = Outcome(TrialState.FAILED, because=f"The objective raised {type(error).__name__}: {error}")
     seconds = time.monotonic() - began
     store.update_run(study, run, seconds=seconds)
@@ -104,8 +104,8 @@ class _Report:
 
 def _completed(returned: Any, metrics: Sequence[str]) -> Outcome:
     if isinstance(returned, Mapping):
-        found = {name: float(value) for name, value in returned.items()}
-        missing = [name for name in metrics if name not in found]
+        given = dict(returned)
+        missing = [name for name in metrics if name not in given]
         if missing:
             return Outcome(
                 TrialState.FAILED,
@@ -119,10 +119,34 @@ def _completed(returned: Any, metrics: Sequence[str]) -> Outcome:
                 TrialState.FAILED,
                 because=f"The objective must return {len(metrics)} value(s), but it returned {len(values)}.",
             )
-        found = {name: float(value) for name, value in zip(metrics, values, strict=True)}
+        given = dict(zip(metrics, values, strict=True))
+    found: dict[str, float] = {}
+    for name, value in given.items():
+        number = _number(value)
+        if number is None:
+            return Outcome(
+                TrialState.FAILED,
+                because=f"The objective must return numbers, but {name} is {_short(value)} ({type(value).__name__}).",
+            )
+        found[name] = number
     bad = [name for name in metrics if not math.isfinite(found[name])]
     if bad:
         return Outcome(
             TrialState.FAILED, because=f"The objective must return finite values, but {bad[0]} is {found[bad[0]]}."
         )
     return Outcome(TrialState.COMPLETED, value=found[metrics[0]], metrics=found)
+
+
+def _number(value: Any) -> float | None:
+    """A value as a float; None for what is no number, a string of digits included."""
+    if isinstance(value, str | bytes):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -3,7 +3,8 @@
 A thread of the worker. Every two seconds it emits one `reading` event,
 refreshes the lease and writes `pulse.json`: the machine's out-of-memory kill
 counter and free memory. When a worker is found dead, `recovery` compares them
-with the present to tell an out-of-memory kill from any other death.
+with the present to tell an out-of-memory kill from any other death. A worker that
+leaves in order takes its pulse with it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Pulse:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(timeout=10)
+        pulse_path(self._context.store.study_dir(self._context.study)).unlink(missing_ok=True)
 
     def _beat(self) -> None:
         context = self._context
@@ -45,7 +47,7 @@ class Pulse:
             try:
                 reading = monitor.read()
                 context.events.emit("reading", **reading)
-                if not context.lease.heartbeat() and not context.control.paused:
+                if not context.lease.heartbeat():
                     context.control.detach()  # another worker has taken over
                 _write(path, {"oom_kills": oom_kill_count(), "memory_percent": reading["machine_memory_percent"]})
             except Exception:  # noqa: BLE001 - a full disk or a lost lease is the main thread's to report

@@ -149,8 +149,9 @@ class StudyRun:
         while not self._enough():
             context.tick()
             context.stand_still(StudyState.RUNNING)
-            while context.control.enqueued:
-                self.searcher.enqueue(context.control.enqueued.pop(0))
+            for request in list(context.control.enqueued):
+                self.searcher.enqueue(request.payload["config"], mark=f"request {request.id}")
+                context.control.accepted(request)
             proposal = self.searcher.ask()
             if proposal is None:
                 context.message("info", f"Strategy {spec.strategy!r} has no configuration left to try.")
@@ -221,11 +222,8 @@ class StudyRun:
         return evaluate_objective(self.context, self.searcher, self.pruner, proposal, self.metrics)
 
     def _is_best(self, value: float) -> bool:
-        best = [
-            r.value
-            for r in self.context.store.runs(self.context.study, RunRole.TRIAL)
-            if r.state is TrialState.COMPLETED and r.value is not None
-        ]
+        rows = goal.eligible(self.context.store.runs(self.context.study, RunRole.TRIAL), self.spec)
+        best = [float(row.value or 0.0) for row in rows]
         if len(self.directions) > 1 or not best:
             return True
         return value >= max(best) if self.directions[0] == "maximize" else value <= min(best)

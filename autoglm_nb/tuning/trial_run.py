@@ -229,8 +229,10 @@ class _Attempt:
             self.context.tick()
             if self.context.control.paused:
                 self._save(slot)
-                self.context.stand_still(self.active_state)
-                self.since = time.monotonic()
+                try:
+                    self.context.stand_still(self.active_state)
+                finally:
+                    self.since = time.monotonic()  # however it ended, standing still is not training
         except Exception:
             self._save(slot)
             raise

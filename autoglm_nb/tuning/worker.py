@@ -9,6 +9,7 @@ leaves on SIGTERM with everything resumable.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ from autoglm_nb.tuning.context import Extras, StudyContext
 from autoglm_nb.tuning.control import Control, Detached, StudyStopped
 from autoglm_nb.tuning.recovery import was_killed_for_memory
 
-__all__ = ["main", "run_worker"]
+__all__ = ["log_traceback", "main", "run_worker"]
 
 NICENESS = 5
 
@@ -101,7 +102,7 @@ def _carry(context: StudyContext) -> None:
     except AutoGLMError as error:
         _last_words(context, StudyState.FAILED, str(error))
     except Exception as error:  # noqa: BLE001 - the last line of defence: the card must say what happened
-        traceback.print_exc()
+        log_traceback(context.store, context.study)
         _last_words(
             context,
             StudyState.FAILED,
@@ -116,7 +117,16 @@ def _last_words(context: StudyContext, state: StudyState, reason: str) -> None:
         context.store.set_state(context.study, state, reason)
         context.events.emit("state", state=str(state), reason=reason)
     except (OSError, AutoGLMError):
-        traceback.print_exc()
+        log_traceback(context.store, context.study)
+
+
+def log_traceback(store: Store, study: str) -> None:
+    """The present exception into the worker's log; a worker in a thread must not write below somebody's cell."""
+    folder = store.study_dir(study)
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "worker.log").open("a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)
 
 
 def _wait_for_lease(store: Store, study: str, device: str, control: Control, events: EventWriter) -> Lease | None:

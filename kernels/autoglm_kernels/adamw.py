@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -141,16 +142,16 @@ def step_together(optimizers: Sequence[torch.optim.Adam], clips: Sequence[float]
         grouped_adamw(*columns, hyper_table(hyper, dtype, device), torch.tensor(rows[device, dtype]))
 
 
-def _row(optimizer: torch.optim.Adam, group: dict[str, object], step: int, clip: float) -> HyperRow:
-    beta1, beta2 = group["betas"]  # type: ignore[misc]
+def _row(optimizer: torch.optim.Adam, group: dict[str, Any], step: int, clip: float) -> HyperRow:
+    beta1, beta2 = group["betas"]
     decoupled = isinstance(optimizer, torch.optim.AdamW) or bool(group.get("decoupled_weight_decay"))
     return HyperRow(
-        learning_rate=float(group["lr"]),  # type: ignore[arg-type]
+        learning_rate=float(group["lr"]),
         step=step,
         beta1=float(beta1),
         beta2=float(beta2),
-        eps=float(group["eps"]),  # type: ignore[arg-type]
-        weight_decay=float(group["weight_decay"]),  # type: ignore[arg-type]
+        eps=float(group["eps"]),
+        weight_decay=float(group["weight_decay"]),
         clip=clip,
         decoupled=decoupled,
     )
@@ -165,7 +166,7 @@ def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
     for group in optimizer.param_groups:
         bad = [name for name in ("amsgrad", "maximize", "differentiable") if group.get(name)]
         if bad:
-            raise ValueError(f"`step_together` does not support {bad[0]}, but it is on. Call the optimizer's own step().")
+            raise ValueError(f"`step_together` cannot have {bad[0]}, but it is on. Call the optimizer's own step().")
 
 
 def _launch(

@@ -87,7 +87,8 @@ def variants(every: bool = False) -> Iterator[Variant]:
     from autoglm_kernels.lora_launch import blocks, rank_block
 
     for rows, dtype, largest in (("bf16", torch.bfloat16, 128), ("fp32", torch.float32, 64)):
-        for tile_rows, rank in ((largest, rank_block(64, dtype)), (64, 16)) if every else ((largest, rank_block(64, dtype)),):
+        large, small = (largest, rank_block(64, dtype)), (64, 16)
+        for tile_rows, rank in (large, small) if every else (large,):
             plan = blocks(dtype, tile_rows)
             size = f"{tile_rows}x{rank}"
             both = {"ACC": tl.float32, "PRECISION": "ieee", "BLOCK_M": tile_rows}
@@ -103,9 +104,9 @@ def variants(every: bool = False) -> Iterator[Variant]:
 
             expand = {"HAS_BASE": False, "HAS_WEIGHT": True, "HAS_BIAS": False, "DROPOUT": False}
             reduce = {**narrow, "DROPOUT": True, "ATOMIC": False}
-            yield variant("shrink", "dropout", {**narrow, "DROPOUT": True})
             yield variant("reduce_rows", "dropout, deterministic", reduce, True)
             if every or rows == "bf16":
+                yield variant("shrink", "dropout", {**narrow, "DROPOUT": True})
                 yield variant("expand", "backward, weight, dropout", {**wide, **expand, "DROPOUT": True})
                 yield variant("shrink_reduce", "atomics", narrow)
             if every:
@@ -132,7 +133,8 @@ def build(variant: Variant, target: str) -> Built:
         for i, (name, kind) in enumerate(signature.items())
         if kind != "constexpr" and name not in UNALIGNED
     }
-    constants: dict[str, Any] = {name: variant.constants[name] for name, kind in signature.items() if kind == "constexpr"}
+    constexprs = [name for name, kind in signature.items() if kind == "constexpr"]
+    constants: dict[str, Any] = {name: variant.constants[name] for name in constexprs}
     made = triton.compile(
         ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=divisible),
         target=GPUTarget(backend, architecture, warp),
@@ -164,7 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if os.environ.get("TRITON_INTERPRET") == "1":
         parser.error("kernels cannot be compiled while TRITON_INTERPRET=1. Unset it.")
-    print(f"{'kernel':<14} {'variant':<40} {'rows':<5} {'target':<7} {'registers':>9} {'spills':>6} {'shared':>7} {'limit':>7}")
+    names = ("registers", "spills", "shared", "limit")
+    print(f"{'kernel':<14} {'variant':<40} {'rows':<5} {'target':<7} " + " ".join(f"{name:>9}" for name in names))
     bad: list[str] = []
     for variant in variants(options.all):
         if options.kernel not in (None, variant.kernel):
@@ -174,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             bad += faults(made)
             print(
                 f"{variant.kernel:<14} {variant.label:<40} {variant.rows:<5} {target:<7} "
-                f"{made.registers:>9} {made.spills:>6} {made.shared:>7} {made.limit:>7}",
+                f"{made.registers:>9} {made.spills:>9} {made.shared:>9} {made.limit:>9}",
                 flush=True,
             )
     for fault in bad:
@@ -212,7 +215,8 @@ def _nvidia(cubin: bytes) -> tuple[int, int]:
 
 def _amd(text: str) -> tuple[int, int]:
     """Vector registers (architectural and accumulation), and spilled ones of either kind."""
-    found = {key: int(value) for key, value in re.findall(r"\.(vgpr_count|vgpr_spill_count|sgpr_spill_count):\s+(\d+)", text)}
+    pattern = r"\.(vgpr_count|vgpr_spill_count|sgpr_spill_count):\s+(\d+)"
+    found = {key: int(value) for key, value in re.findall(pattern, text)}
     return found["vgpr_count"], found["vgpr_spill_count"] + found["sgpr_spill_count"]
 
 

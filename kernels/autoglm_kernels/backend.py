@@ -38,7 +38,7 @@ def backend_for(device: torch.device) -> str:
     if asked == "auto":
         return "triton" if device.type == "cuda" and has_triton() else "torch"
     if not has_triton():
-        raise RuntimeError(f"{VARIABLE}=triton needs the triton package, which is not installed. Install it or use torch.")
+        raise RuntimeError(f"{VARIABLE}=triton needs triton, which is not installed. Install it or use torch.")
     if device.type != "cuda" and not interpreting():
         raise RuntimeError(
             f"{VARIABLE}=triton needs tensors on a GPU, but got {device.type}. "

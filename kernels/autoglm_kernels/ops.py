@@ -130,9 +130,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor
 def _autograd(ctx: Any, dy: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     x, a, b, s, weight, tokens, tiles, chunks, groups, scales = ctx.saved_tensors
     need_dx = ctx.needs_input_grad[0]
-    dx, da, db = _lora_backward(
-        dy, x, a, b, s, weight, tokens, tiles, chunks, groups, scales, need_dx, *ctx.options
-    )
+    dx, da, db = _lora_backward(dy, x, a, b, s, weight, tokens, tiles, chunks, groups, scales, need_dx, *ctx.options)
     return dx if need_dx else None, da, db, dy if ctx.has_base else None, *[None] * 11
 
 
@@ -167,6 +165,7 @@ def grouped_lora(
     if table.max_rank == 0:
         return base if base is not None else torch.nn.functional.linear(x, _given(weight), bias)
     tokens = routing.tokens
+    out: torch.Tensor
     out, _ = _lora(
         x, a, b, base, weight, bias, tokens, routing.tiles, routing.chunks, table.groups, table.scales,
         table.max_rank, routing.tile_rows, table.dropout, routing.deterministic,
@@ -211,15 +210,19 @@ def _check(
     weight: torch.Tensor | None,
 ) -> None:
     if (base is None) == (weight is None):
-        raise ValueError("`grouped_lora` needs either `base` or `weight`, but got " + ("both." if base is not None else "neither."))
+        raise ValueError(
+            f"`grouped_lora` needs either `base` or `weight`, but got {'both' if weight is not None else 'neither'}."
+        )
     if x.ndim != 2 or x.shape[0] != routing.rows:
-        raise ValueError(f"`x` must have the routing's {routing.rows} rows and two dimensions, but is {tuple(x.shape)}.")
+        raise ValueError(
+            f"`x` must have the routing's {routing.rows} rows and two dimensions, but is {tuple(x.shape)}."
+        )
     expected = (x.shape[0], b.shape[1]) if base is not None else (b.shape[1], x.shape[1])
     other = base if base is not None else _given(weight)
     if tuple(other.shape) != expected or other.dtype != x.dtype:
         name = "base" if base is not None else "weight"
         raise ValueError(
-            f"`{name}` must be {expected} in {x.dtype} like x and the banks, but is {tuple(other.shape)} in {other.dtype}."
+            f"`{name}` must be {expected} in {x.dtype} like x and banks, but is {tuple(other.shape)} in {other.dtype}."
         )
     if a.shape != (table.bank_rows, x.shape[1]) or b.shape[0] != table.bank_rows or a.dtype != b.dtype:
         raise ValueError(

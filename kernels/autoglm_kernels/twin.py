@@ -20,7 +20,7 @@ import torch
 
 from autoglm_kernels.dropout import keep_mask
 
-__all__ = ["adamw", "lora_backward", "lora_forward", "reduce_rows"]
+__all__ = ["adamw", "lora_backward", "lora_forward"]
 
 
 class _Tile(NamedTuple):
@@ -54,7 +54,7 @@ def lora_forward(
         raise ValueError("The low-rank terms need `base` or `weight` to be added to, but got neither.")
     s = x.new_zeros(x.shape[0], max_rank)
     for tile in _walk(tiles, groups, scales):
-        xi = _dropped(x, tokens, tile)
+        xi = _select(x[tile.rows], _kept(x, tokens, tile))
         si = (xi @ a[tile.bank].to(x.dtype).t()).mul_(tile.scale)
         s[tile.rows, : tile.rank] = si
         out[tile.rows].addmm_(si, b[tile.bank].to(x.dtype))
@@ -83,26 +83,13 @@ def lora_backward(
     else:
         dx = torch.zeros_like(x)
     for tile in _walk(tiles, groups, scales):
-        dyi = dy[tile.rows]
+        dyi, kept = dy[tile.rows], _kept(x, tokens, tile)
         dsi = (dyi @ b[tile.bank].to(x.dtype).t()).mul_(tile.scale)
         db[tile.bank] += (s[tile.rows, : tile.rank].t() @ dyi).to(b.dtype)
-        da[tile.bank] += (dsi.t() @ _dropped(x, tokens, tile)).to(a.dtype)
+        da[tile.bank] += (dsi.t() @ _select(x[tile.rows], kept)).to(a.dtype)
         if need_dx:
-            low = dsi @ a[tile.bank].to(x.dtype)
-            if tile.threshold:
-                low = torch.where(keep_mask(tokens[tile.rows], tile.key, tile.threshold, x.shape[1]), low, 0.0)
-            dx[tile.rows] += low
+            dx[tile.rows] += _select(dsi @ a[tile.bank].to(x.dtype), kept)
     return dx, da, db
-
-
-def reduce_rows(
-    s: torch.Tensor, x: torch.Tensor, tokens: torch.Tensor, tiles: torch.Tensor, groups: torch.Tensor, bank_rows: int
-) -> torch.Tensor:
-    """[R, columns]: for each group S_i^T (D_i * X_i), the product behind dA and dB."""
-    out = x.new_zeros(bank_rows, x.shape[1])
-    for tile in _walk(tiles, groups, s.new_ones(groups.shape[0])):
-        out[tile.bank] += s[tile.rows, : tile.rank].t() @ _dropped(x, tokens, tile)
-    return out
 
 
 def adamw(
@@ -138,9 +125,10 @@ def _walk(tiles: torch.Tensor, groups: torch.Tensor, scales: torch.Tensor) -> It
             yield _Tile(slice(first, first + count), slice(bank, bank + rank), rank, threshold, key, factors[group])
 
 
-def _dropped(x: torch.Tensor, tokens: torch.Tensor, tile: _Tile) -> torch.Tensor:
-    """D_i * X_i; a selection, not a product, so that a NaN in a dropped place is dropped."""
-    xi = x[tile.rows]
-    if not tile.threshold:
-        return xi
-    return torch.where(keep_mask(tokens[tile.rows], tile.key, tile.threshold, x.shape[1]), xi, 0.0)
+def _kept(x: torch.Tensor, tokens: torch.Tensor, tile: _Tile) -> torch.Tensor | None:
+    return keep_mask(tokens[tile.rows], tile.key, tile.threshold, x.shape[1]) if tile.threshold else None
+
+
+def _select(x: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+    """D_i * x; a selection, not a product, so that a NaN in a dropped place is dropped."""
+    return x if kept is None else torch.where(kept, x, 0.0)

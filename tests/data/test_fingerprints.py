@@ -51,3 +51,16 @@ def test_missing_source() -> None:
     """It gets the sentence of a missing file."""
     with pytest.raises(DataError, match="does not exist"):
         fingerprint(DataSpec("./nowhere.csv"))
+
+
+def test_a_file_that_cannot_be_read_gets_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permissions of somebody else's file, or a disk that fails."""
+    path = tmp_path / "reviews.csv"
+    path.write_text("text,label")
+
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError, match=r"'reviews.csv' is not \(Permission denied\)"):
+        fingerprint(DataSpec(str(path)))

@@ -93,3 +93,10 @@ def test_what_is_no_table(obj: Any, sentence: str, tmp_path: Path) -> None:
     """The sentence names the column or the type."""
     with pytest.raises(DataError, match=sentence):
         store_object(obj, tmp_path, "train")
+
+
+@pytest.mark.parametrize("table", [{"text": 3, "label": 4}, {"text": "abc", "label": "x"}])
+def test_columns_of_a_dict_must_be_lists(tmp_path: Path, table: object) -> None:
+    """A string is not a column of letters."""
+    with pytest.raises(DataError, match=r"must be a list of values, but 'text' is (int|str)"):
+        store_object(table, tmp_path, "train")

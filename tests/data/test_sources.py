@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -163,3 +164,11 @@ def test_space_before_a_completion_is_kept(tmp_path: Path) -> None:
     path.write_text("prompt, completion\nthe sky is, blue\n")
     assert read_table(str(path)).columns == {"prompt": ["the sky is"], "completion": [" blue"]}
     assert list(read_table(str(path), columns=["completion"]).columns) == ["completion"]
+
+
+def test_a_compressed_file_cut_short_gets_a_sentence(tmp_path: Path) -> None:
+    """What an interrupted download leaves."""
+    path = tmp_path / "reviews.csv.gz"
+    path.write_bytes(gzip.compress(b"text,label\na,b\n" * 100)[:20])
+    with pytest.raises(DataError, match="cannot be read as CSV"):
+        read_table(str(path))

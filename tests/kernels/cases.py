@@ -38,9 +38,7 @@ class Pack:
     def table(self) -> kernels.LayerTable:
         dropouts = DROPOUTS[: len(self.ranks)] if self.dropout else None
         count = len(self.ranks)
-        return kernels.layer_table(
-            self.ranks, SCALES[:count], dropouts=dropouts, keys=KEYS[:count], dtype=self.x.dtype
-        )
+        return kernels.layer_table(self.ranks, SCALES[:count], dropouts=dropouts, keys=KEYS[:count], dtype=self.x.dtype)
 
     def to(self, dtype: torch.dtype) -> Pack:
         names = ("x", "a", "b", "weight", "bias", "base")
@@ -53,7 +51,9 @@ class Pack:
             leaf.requires_grad_(True)
             leaf.grad = None
         given = {"base": self.base} if mode == "base" else {"weight": self.weight, "bias": self.bias}
-        out = kernels.grouped_lora(self.x, self.a, self.b, self.routing(tile_rows, deterministic), self.table(), **given)
+        out = kernels.grouped_lora(
+            self.x, self.a, self.b, self.routing(tile_rows, deterministic), self.table(), **given
+        )
         out.backward(weighting(out))
         return [out.detach(), *(leaf.grad for leaf in leaves)]
 

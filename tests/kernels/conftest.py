@@ -22,7 +22,7 @@ def interpreted() -> Iterator[Callable[..., Any]]:
     if importlib.util.find_spec("triton") is None:
         pytest.skip("triton is not installed: pip install triton")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")])
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", ""), str(ROOT / "kernels")])
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.kernels.interpreted"],
         cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

@@ -28,9 +28,13 @@ TYPES = {"float32": torch.float32, "float64": torch.float64}
 TILE = 32
 
 
-def against_twin(dtype: str, mode: str, deterministic: bool, ranks: list[int] | None = None, dropout: bool = True) -> dict[str, Any]:
+def against_twin(
+    dtype: str, mode: str, deterministic: bool, ranks: list[int] | None = None, dropout: bool = True
+) -> dict[str, Any]:
     """Worst relative error of outputs and gradients against the float64 twin, and the launches."""
-    options = {"ranks": tuple(ranks), "segments": tuple((g, n) for g, n in cases.SEGMENTS if g < len(ranks))} if ranks else {}
+    options = (
+        {"ranks": tuple(ranks), "segments": tuple((g, n) for g, n in cases.SEGMENTS if g < len(ranks))} if ranks else {}
+    )
     pack = cases.pack(TYPES[dtype], dropout=dropout, **options)
     kernels.reset_launches()
     with poisoned():
@@ -72,7 +76,7 @@ def gradcheck(mode: str, deterministic: bool) -> dict[str, Any]:
         given = {"base": base} if mode == "base" else {"weight": pack.weight, "bias": pack.bias}
         return kernels.grouped_lora(x, a, b, routing, table, **given)
 
-    inputs = leaves if mode == "base" else leaves[:3] + [leaves[3].detach()]
+    inputs = leaves if mode == "base" else [*leaves[:3], leaves[3].detach()]
     return {"passed": torch.autograd.gradcheck(layer, inputs, fast_mode=True)}
 
 
@@ -80,14 +84,17 @@ def masks() -> dict[str, Any]:
     """Whether the kernel's dropout mask is the twin's, bit by bit, read off from S = D * 1."""
     features = 63
     pack = cases.pack(torch.float64, in_features=features, segments=((0, 40),), ranks=(features,))
-    table = kernels.layer_table([features], [1.0], dropouts=[0.25], keys=[2**32 - 9], dtype=torch.float64)
-    routing = pack.routing(TILE)
+    routing, key = pack.routing(TILE), 2**32 - 9
+    kept, threshold = None, 16383
+    while kept is None or kernels.keep_mask(routing.tokens, key, threshold + 1, features).equal(kept):
+        threshold += 1  # until an element stands exactly on the threshold
+        kept = kernels.keep_mask(routing.tokens, key, threshold, features)
+    table = kernels.layer_table([features], [1.0], dropouts=[threshold / 65536], keys=[key], dtype=torch.float64)
     eye = torch.eye(features, dtype=torch.float64)
     _, s = lora_launch.lora_forward(
         torch.ones(40, features, dtype=torch.float64), eye, eye, torch.zeros(40, features, dtype=torch.float64),
         None, None, routing.tokens, routing.tiles, table.groups, table.scales, features, TILE, True,
     )  # fmt: skip
-    kept = kernels.keep_mask(routing.tokens, 2**32 - 9, 16384, features)
     return {"equal": torch.equal(s != 0, kept), "share": float(kept.double().mean())}
 
 
@@ -97,7 +104,10 @@ def adamw(dtype: str) -> dict[str, Any]:
     draw = torch.Generator().manual_seed(3)
     shapes, rows = [(4, 63), (100, 4), (7,), (2500,), (0, 5)], torch.tensor([0, 1, 2, 1, 0])
     start = [torch.randn(s, generator=draw, dtype=torch.float64).to(kind) for s in shapes]
-    state = {name: [[p.clone() if i == 0 else torch.zeros_like(p) for p in start] for i in range(3)] for name in ("triton", "torch")}
+    state = {
+        name: [[p.clone() if i == 0 else torch.zeros_like(p) for p in start] for i in range(3)]
+        for name in ("triton", "torch")
+    }
     idle = [state["triton"][i][2] for i in range(3)]
     for tensor in idle:
         tensor.fill_(float("nan"))
@@ -226,7 +236,7 @@ def main() -> None:
         request = json.loads(line)
         try:
             answer = {"result": globals()[request["case"]](**request["arguments"])}
-        except Exception:
+        except Exception:  # noqa: BLE001 - the test shows it
             answer = {"error": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

@@ -11,15 +11,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-
-if importlib.util.find_spec("triton") is None:
-    pytest.skip("triton is not installed: pip install triton", allow_module_level=True)
-
 from autoglm_kernels.ahead_of_time import TARGETS, Built, Variant, faults
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed: pip install triton")
 def test_every_kernel_compiles_for_every_target_without_spills(tmp_path: Path) -> None:
     """The command's exit status says so, and its table has a line for each kernel and target."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}

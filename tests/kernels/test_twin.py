@@ -142,9 +142,7 @@ def test_registered_as_an_op_that_torch_can_trace(mode: str) -> None:
     extra = (leaves[3], None, None) if mode == "base" else (None, pack.weight, pack.bias)
     tables = (routing.tokens, routing.tiles, routing.chunks, table.groups, table.scales)
     tail = (routing.tile_rows, table.dropout, routing.deterministic)
-    torch.library.opcheck(
-        torch.ops.autoglm.grouped_lora.default, (*leaves[:3], *extra, *tables, table.max_rank, *tail)
-    )
+    torch.library.opcheck(torch.ops.autoglm.grouped_lora.default, (*leaves[:3], *extra, *tables, table.max_rank, *tail))
     s = torch.zeros(128, table.max_rank)
     inputs = (torch.ones(128, 100), *(t.detach() for t in leaves[:3]), s, extra[1], *tables, True, *tail)
     torch.library.opcheck(torch.ops.autoglm.grouped_lora_backward.default, inputs)

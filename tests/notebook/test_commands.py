@@ -37,6 +37,20 @@ def test_stop_one_trial(notebook: Notebook, fake: FakeHandle) -> None:
     assert fake.asked == [("stop_trial", 11)]
 
 
+def test_an_interrupted_study_is_not_paused(notebook: Notebook, fake: FakeHandle) -> None:
+    """No worker would ever read the request."""
+    fake.tell(state="interrupted")
+    assert "nothing to pause" in notebook.run("%autotune pause reviews").shown[0]
+    assert fake.asked == []
+
+
+def test_waiting_for_a_paused_study_says_how_it_goes_on(notebook: Notebook, fake: FakeHandle) -> None:
+    """It does not go on by itself."""
+    fake.tell(state="paused")
+    fake.error = TimeoutError("Study 'reviews' is still paused after 1 seconds.")
+    assert notebook.run("%autotune wait reviews --timeout 1s").error.endswith("`%autotune resume reviews` goes on.")
+
+
 def test_a_finished_study_is_not_paused(notebook: Notebook, fake: FakeHandle) -> None:
     """Asking in vain is said, not done."""
     fake.finish()

@@ -27,6 +27,7 @@ def test_every_option_reaches_the_plan(notebook: Notebook) -> None:
     assert body.strip() == "learning_rate = loguniform(1e-5, 1e-2)"
     assert planned.pop("names") is notebook.shell.user_ns
     assert planned.pop("cell").startswith("%%autotune --model minilm")
+    assert planned.pop("first_line") == 2, "lines are counted as the notebook numbers them"
     assert planned == {
         "model": "minilm", "data": "my reviews.csv", "target": "label", "text": ["title", "body"],
         "task": "classification", "metric": "accuracy", "direction": "maximize", "max_length": 128,
@@ -57,7 +58,7 @@ def test_a_lone_line_means_the_default_space(notebook: Notebook) -> None:
     assert notebook.run("%autotune --model minilm --data d.csv").ok
     for planned in notebook.session.planned:
         assert planned["space"] is None
-        assert set(planned) - {"notebook"} == {"model", "data", "space", "names", "cell"}
+        assert set(planned) - {"notebook"} == {"model", "data", "space", "names", "cell", "first_line"}
 
 
 def test_record_is_shown_and_handle_bound(notebook: Notebook, fake: FakeHandle) -> None:
@@ -123,6 +124,37 @@ def test_a_defect_keeps_its_traceback(notebook: Notebook) -> None:
     """An error that nobody meant is not hidden behind a sentence."""
     notebook.session.fault = ZeroDivisionError("oops")
     assert "Traceback" in notebook.run("%%autotune --name reviews\n").error
+
+
+def test_a_zero_is_a_value(notebook: Notebook) -> None:
+    """`--trials 0` must not mean 20 trials, nor `--seeds 0` three seeds."""
+    notebook.run("%%autotune --name reviews --trials 0 --seeds 0 --seed 0\n")
+    planned = notebook.session.planned[0]
+    assert (planned["trials"], planned["seeds"], planned["seed"]) == (0, 0, 0)
+
+
+def test_an_empty_value_is_no_value(notebook: Notebook) -> None:
+    """An empty name or data set is a slip, not a wish for the default one."""
+    lines = notebook.run("%%autotune --name '' --data= --target label\n").error.splitlines()
+    assert "`--name` needs a value" in lines[1]
+    assert "`--data` needs a value" in lines[2]
+    assert len(lines) == 3
+
+
+def test_a_line_that_goes_on_is_refused(notebook: Notebook) -> None:
+    """A cell magic's options end with its first line; a backslash does not carry them on."""
+    assert "on one line" in notebook.run("%%autotune --name reviews \\\n--trials 3\n").error
+
+
+def test_a_keyword_is_no_variable(notebook: Notebook) -> None:
+    """`-o class` could never be read again."""
+    assert "`-o` needs a variable's name" in notebook.run("%%autotune --name reviews -o class\n").error
+    assert "`-o` needs a variable's name" in notebook.run("%autotune best reviews -o class").error
+
+
+def test_a_hidden_option_is_not_suggested(notebook: Notebook) -> None:
+    """Help does not list it, so a hint should not either."""
+    assert "--notebook'" not in notebook.run("%%autotune --notebok x\n").error
 
 
 def test_unclosed_quote_is_told(notebook: Notebook) -> None:

@@ -227,6 +227,15 @@ def test_enqueued_configurations_come_first_and_once() -> None:
     assert run(s, 1) == [(config, "given")]
 
 
+def test_another_list_after_a_restart_is_tried_too() -> None:
+    """What counts is the configuration, not its place in the list; one given twice is tried twice."""
+    first, second = ({"learning_rate": 1e-3, "dropout": 0.1}, {"learning_rate": 1e-4, "dropout": 0.0})
+    s = searcher("fixed", FLAT, enqueue=[first])
+    assert run(s, 5) == [(first, "given")]
+    s = searcher("fixed", FLAT, study=s.study, enqueue=[second, first, first])
+    assert run(s, 5) == [(second, "given"), (first, "given")]
+
+
 def test_a_given_rank_applies_to_whichever_branch_is_drawn() -> None:
     """`rank` has two definitions; the one whose branch is drawn takes the value if it can."""
     s = searcher("random", enqueue=[{"rank": 8}] * 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -228,3 +229,102 @@ def test_names_of_studies_are_listed_for_attach(home: Path) -> None:
     Store(home)
     with pytest.raises(StudyNotFoundError, match="nothing"):
         attach("nothing")
+
+
+@pytest.fixture
+def waiting(home: Path) -> Any:
+    """Starts an objective study whose device is taken, so that its worker waits in the queue."""
+    from autoglm_nb.store import Store
+
+    store = Store(home)
+    tuner = AutoTuner(search_space="x = uniform(0, 1)", strategy="random", objective=lambda config, report: 1.0)
+    plan = tuner.plan(name="in-front", max_trials=1)
+    store.create_study(plan.spec)
+    lease = store.acquire("in-front", "cpu")
+    assert lease is not None
+    handles: list[StudyHandle] = []
+
+    def go(**options: Any) -> StudyHandle:
+        handle = AutoTuner(search_space="x = uniform(0, 1)", strategy="random", device="cpu", **options).start(
+            name="behind", max_trials=1, executor="thread"
+        )
+        handles.append(handle)
+        until(lambda: "in-front" in handle.reason or handle.status != "queued", 20)
+        return handle
+
+    yield go
+    lease.release()
+    for handle in handles:
+        handle.wait(timeout=30)
+
+
+def workers(name: str) -> int:
+    return sum(thread.name == f"autoglm-worker-{name}" for thread in threading.enumerate())
+
+
+def test_running_a_waiting_cell_again_starts_no_second_worker(waiting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Impatient clicks while the device is busy; where a function may have changed, a new worker relieves the old."""
+    from autoglm_nb.session import handle as module
+
+    waiting(objective=lambda config, report: 1.0)
+    waiting(objective=lambda config, report: 2.0)
+    until(lambda: workers("behind") == 1, 10)
+    tuner = AutoTuner(search_space="x = uniform(0, 1)", strategy="random", device="cpu", objective=lambda *_: 2.0)
+    plan = tuner.plan(name="behind", max_trials=1, executor="thread")
+    started: list[str] = []
+    monkeypatch.setattr(module, "_start_worker", lambda home, spec, extras: started.append(spec.name))
+    module.launch(dataclasses.replace(plan, extras=module.Extras()))  # as of a study that trains a model
+    assert started == []
+
+
+def test_a_waiting_study_is_stopped_at_once(waiting: Any) -> None:
+    """Even where its worker is gone: otherwise it could be neither run nor deleted."""
+    handle = waiting(objective=lambda config, report: 1.0)
+    handle.stop()
+    assert handle.status == "stopped"
+    until(lambda: workers("behind") == 0, 10)
+    assert handle.status == "stopped"
+
+
+def test_only_a_running_trial_can_be_stopped(home: Path) -> None:
+    """A request for a later trial would end it before it began."""
+    from autoglm_nb.protocol import RunRole, TrialState
+    from autoglm_nb.store import Store
+
+    spec = AutoTuner(search_space="x = uniform(0, 1)", objective=lambda config, report: 1.0).plan(name="o").spec
+    store = Store(home)
+    store.create_study(spec)
+    for number in (0, 1):
+        store.start_run("o", f"trial-{number:04d}", RunRole.TRIAL, config={}, trial=number)
+    store.end_run("o", "trial-0000", TrialState.COMPLETED, value=1.0)
+    handle = attach("o")
+    for number, found in ((0, "completed"), (99, "there is none")):
+        with pytest.raises(UsageError, match=found):
+            handle.stop_trial(number)
+    assert store.pending("o") == []
+    handle.stop_trial(1)
+    assert [request.payload for request in store.pending("o")] == [{"trial": 1}]
+
+
+@pytest.mark.parametrize("home_is", ["a file", "below a file"])
+def test_a_home_that_cannot_be_written_gets_a_sentence(tmp_path: Path, home_is: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    tuner = AutoTuner(
+        search_space="x = uniform(0, 1)",
+        objective=lambda config, report: 1.0,
+        home=file if home_is == "a file" else file / "home",
+    )
+    with pytest.raises(AutoGLMError, match="AUTOGLM_HOME"):
+        tuner.start(max_trials=1)
+
+
+@pytest.mark.slow
+def test_both_executors_find_the_same(start: Any) -> None:
+    """A thread trains what a process trains: the same configurations, values and figures."""
+    found = [
+        start(name=e, executor=e, max_trials=2, device="cpu").wait(timeout=120).results() for e in ("process", "thread")
+    ]
+    process, thread = ([(t["config"], t["value"], t["metrics"]["loss"]) for t in r._all_trials()] for r in found)
+    assert len(process) == 2
+    assert process == thread

@@ -13,7 +13,7 @@ import pytest
 from autoglm_nb.errors import DiskFullError, StoreError
 from autoglm_nb.protocol import RunRole, StudyState, TrialState
 from autoglm_nb.store import Store, is_disk_full
-from tests.store.conftest import make_spec
+from tests.store.conftest import Python, make_spec
 
 
 def _leave_no_room(store: Store) -> None:
@@ -52,6 +52,18 @@ def test_a_full_disk_is_seen_through_the_errors_of_other_libraries(store: Store)
     assert is_disk_full(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert not is_disk_full(OSError(errno.EACCES, "no"))
     assert not is_disk_full(sqlite3.OperationalError("database is locked"))
+
+
+def test_a_store_opened_twice_in_a_process_keeps_its_locks(store: Store, study: str, python: Python) -> None:
+    """A kernel opens the store at every magic. Another process that then comes and goes must not take away its log."""
+    Store(store.home).close()
+    Store(store.home)
+    other = python("print(len(Store(home).studies()))")
+    assert other.communicate(timeout=60)[0].split() == ["1"]
+    store.create_study(make_spec("second"))
+    assert {s.name for s in store.studies()} == {study, "second"}
+    last = python("print(len(Store(home).studies()))")
+    assert last.communicate(timeout=60)[0].split() == ["2"]
 
 
 def test_an_error_inside_a_transaction_undoes_all_of_it(store: Store, study: str) -> None:

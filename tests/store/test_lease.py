@@ -48,6 +48,20 @@ def test_one_worker_per_study_and_one_per_device(store: Store, study: str) -> No
     assert store.holder("other") is not None
 
 
+def test_a_lease_moves_between_devices_and_keeps_its_study(store: Store, study: str) -> None:
+    """A paused study leaves the device to others; it comes back only when that is free."""
+    store.create_study(make_spec("other"))
+    lease = store.acquire(study, "cpu")
+    assert lease is not None and lease.move("paused/reviews") and lease.device == "paused/reviews"
+    other = store.acquire("other", "cpu")
+    assert other is not None and store.acquire(study, "cuda:0") is None
+    assert not lease.move("cpu") and lease.heartbeat() and lease.device == "paused/reviews"
+    other.release()
+    assert lease.move("cpu") and store.device_holder("cpu").study == study  # type: ignore[union-attr]
+    lease.release()
+    assert not lease.move("cuda:0") and store.device_holder("cuda:0") is None
+
+
 def test_a_lease_needs_a_study(store: Store) -> None:
     """The worker of a deleted study must not start."""
     with pytest.raises(StudyNotFoundError):

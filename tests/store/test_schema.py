@@ -144,3 +144,16 @@ def test_processes_that_open_a_new_store_at_once_all_succeed(home: Path, python:
     assert [heard(p) for p in processes] == ["done"] * 3
     with Store(home) as store:
         assert sorted(s.name for s in store.studies()) == ["study-0", "study-1", "study-2"]
+
+
+def test_a_place_that_takes_no_folder_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AUTOGLM_HOME on a read-only or special file system."""
+    for error in (FileNotFoundError(2, "No such file or directory"), OSError(30, "Read-only file system")):
+
+        def refuse(self: Path, *_: object, error: OSError = error, **__: object) -> None:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "mkdir", refuse)
+            with pytest.raises(StoreError, match=r"cannot be opened for writing.*AUTOGLM_HOME"):
+                Store("/special/home")

@@ -160,6 +160,14 @@ def test_the_list_tells_best_value_and_progress_without_optuna(store: Store) -> 
     assert (lines["new"].best_value, lines["new"].finished) == (None, 0)
 
 
+def test_a_custom_objective_has_a_value_and_no_loss(store: Store) -> None:
+    """Nothing is known of what a function returns but the direction that was asked for."""
+    store.create_study(make_spec("own", objective="f", task=None, data=DataSpec(""), direction=None))
+    store.create_study(make_spec("named", objective="f", task=None, data=DataSpec(""), metric="val_loss"))
+    shown = {s.name: (s.metric, s.direction) for s in store.studies()}
+    assert shown == {"own": ("value", "maximize"), "named": ("val_loss", "minimize")}
+
+
 def test_the_list_begins_with_what_has_a_worker_then_the_latest(store: Store) -> None:
     """One looks for what runs first."""
     for name in ("a", "b", "c"):

@@ -161,15 +161,15 @@ def test_a_worker_killed_for_memory_three_times_fails_its_trial(
     micro = []
     tail = EventTail(study.store.study_dir("toy") / "events.jsonl")
     for _ in range(3):
-        path.unlink(missing_ok=True)
         worker = start_worker(study)
         processes.append(worker)
         until(lambda: any(event.type == "step" for event in tail.poll()))
-        until(path.exists)
+        until(lambda: pulse.read_pulse(path.parent).get("oom_kills", -1) != -1)
         row = study.store.run("toy", "trial-0000")
         micro.append(row.micro_batch if row else None)
         worker.send_signal(signal.SIGKILL)
         worker.wait()
+        tail.poll()  # a step of this worker must not be taken for one of the next
         path.write_text(json.dumps({"oom_kills": -1, "memory_percent": 50.0}))  # the counter has risen since
         study.store.update_run("toy", "trial-0000", step=0)
     assert micro == [None, 2, 1]

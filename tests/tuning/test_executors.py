@@ -1,0 +1,52 @@
+"""Workers in a process and in a thread: what they leave behind when they break."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from autoglm_nb.tuning import executors, study_run
+from tests.tuning.conftest import Study
+
+
+def _ended(worker: executors.WorkerHandle) -> None:
+    deadline = time.monotonic() + 30
+    while worker.alive():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_worker_in_a_thread_writes_its_traceback_to_the_log_and_nothing_below_the_cell(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A thread's standard error is the notebook's; `%autotune logs` has to have it instead."""
+
+    def broken(self: study_run.StudyRun) -> None:
+        raise ZeroDivisionError("a defect")
+
+    study = make_study(space="x = uniform(0, 1)", trials=1, objective=lambda config, report: 1.0, executor="thread")
+    monkeypatch.setattr(study_run.StudyRun, "run", broken)
+    _ended(executors.start(study.home, "toy", "thread", study.plan.extras))
+    state, reason = study.store.state("toy")
+    assert str(state) == "failed" and "ZeroDivisionError: a defect" in reason
+    assert "Traceback" in (study.store.study_dir("toy") / "worker.log").read_text()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_worker_in_a_thread_that_dies_has_an_exit_code_and_a_log(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As a process has; the follower tells both."""
+
+    def dead(*_: object, **__: object) -> None:
+        raise MemoryError("no more")
+
+    study = make_study(space="x = uniform(0, 1)", trials=1, objective=lambda config, report: 1.0)
+    monkeypatch.setattr(executors, "run_worker", dead)
+    worker = executors.start(study.home, "toy", "thread")
+    _ended(worker)
+    assert worker.exit_code() == 1
+    assert "MemoryError: no more" in (study.store.study_dir("toy") / "worker.log").read_text()
+    assert capfd.readouterr().err == ""
