@@ -156,6 +156,8 @@ class StudyRun:
             if proposal is None:
                 context.message("info", f"Strategy {spec.strategy!r} has no configuration left to try.")
                 return
+            if context.store.final(context.study) is not None:
+                context.store.set_final(context.study, None)  # of the winner before this trial
             self._trial(proposal)
 
     def _enough(self) -> bool:

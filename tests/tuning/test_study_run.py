@@ -12,7 +12,8 @@ from scipy import stats
 
 from autoglm_nb.errors import TrialPruned
 from autoglm_nb.protocol import Action, RunRole, TrialState
-from autoglm_nb.tuning.confirm import interval, paired_difference
+from autoglm_nb.tuning.confirm import Confirmation, interval, paired_difference
+from autoglm_nb.tuning.control import StudyStopped
 from tests.tuning.conftest import Study
 
 
@@ -168,6 +169,19 @@ def test_a_finished_run_is_not_trained_again(make_study: Callable[..., Study]) -
     study.run()
     assert [(r.run, r.value, r.ended_at) for r in study.store.runs("toy")] == before
     assert all(r.state is TrialState.COMPLETED for r in study.store.runs("toy"))
+
+
+def test_a_study_that_goes_on_no_longer_shows_the_comparison_of_its_earlier_winner(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first new trial until the new winner is confirmed there is no final figure."""
+    assert make_study(trials=1, seeds=1).run()["final"] is not None
+
+    def stop(_: Confirmation) -> None:
+        raise StudyStopped
+
+    monkeypatch.setattr(Confirmation, "run", stop)
+    assert make_study(trials=2, seeds=1).run()["final"] is None
 
 
 def test_intervals_agree_with_scipy() -> None:
