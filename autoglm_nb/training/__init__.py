@@ -57,7 +57,7 @@ _LAZY = {
     "Engine": "engine",
     "LossLog": "checkpoint",
     "RunPlan": "plan",
-    "StepResult": "engine",
+    "StepResult": "steps",
     "base_dtype": "precision",
     "is_out_of_memory": "memory",
     "newest_checkpoint": "checkpoint",

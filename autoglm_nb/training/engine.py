@@ -1,10 +1,10 @@
 """The engine: K slots over one frozen base.
 
 Each `step` is one optimizer step of every slot that has something left to do. The
-slots' batches are cut into micro-batches; round k of a step concatenates the k-th
-micro-batch of each slot, the base runs once over all rows, and one backward pass of
-the sum of the slots' losses fills each slot's gradients. Gradients cannot mix, since
-no parameter belongs to two slots and no operation crosses rows.
+slots' batches are cut into micro-batches, and the `Packer` says which of them share a
+pass; there the base runs once over all rows, and one backward pass of the sum of the
+slots' losses fills each slot's gradients. Gradients cannot mix, since no parameter
+belongs to two slots and no operation crosses rows.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from autoglm_nb.errors import AutoGLMError, DivergedError, OutOfMemoryError, TrialError, UsageError
+from autoglm_nb.errors import AutoGLMError, OutOfMemoryError, TrialError, UsageError
 from autoglm_nb.training import checkpoint as checkpoints
 from autoglm_nb.training.build import PACKED_METHODS, PackedModel, has_dropout, make_packed_slot, make_solo_slot
 from autoglm_nb.training.evaluate import evaluate_slot, measure_latency
 from autoglm_nb.training.heads import seeded_generator, total_parameters
 from autoglm_nb.training.loss import pass_logits, segment_losses
-from autoglm_nb.training.memory import PeakMemory, is_out_of_memory, release_memory
+from autoglm_nb.training.memory import PassMemory, PeakMemory, is_out_of_memory, release_memory
 from autoglm_nb.training.packed import RowMap
+from autoglm_nb.training.packing import Packer, measured_overhead
 from autoglm_nb.training.plan import RunPlan
 from autoglm_nb.training.precision import base_dtype, resolve_device, resolve_precision
 from autoglm_nb.training.rounds import Epochs, Round, Rounds, make_rounds
 from autoglm_nb.training.slots import Slot
+from autoglm_nb.training.steps import StepResult
 
 if TYPE_CHECKING:
     from autoglm_nb.data import EncodedData
@@ -38,32 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "StepResult"]
 
-
-@dataclass(frozen=True)
-class StepResult:
-    """One optimizer step of one slot.
-
-    Attributes:
-        step: steps made so far, this one included.
-        loss: the mean over the slot's own tokens or rows.
-        learning_rate: the rate this step used.
-        grad_norm: of the whole gradient, before clipping.
-        tokens: real tokens read.
-        seconds: the slot's share of the step's wall time, by tokens.
-        model_seconds: the part of `seconds` in forward, backward and optimizer.
-        updated: False when the step failed, or is to be repeated under a lower loss scale.
-        failure: the run diverged and was not updated; else None.
-    """
-
-    step: int
-    loss: float
-    learning_rate: float
-    grad_norm: float
-    tokens: int
-    seconds: float
-    model_seconds: float
-    updated: bool = True
-    failure: DivergedError | None = None
+STATES = 4
+"""Copies of a slot's parameters that training keeps: weight, gradient and Adam's two moments."""
 
 
 class Engine:
@@ -103,6 +80,9 @@ class Engine:
         self._orders: dict[tuple[int, int], Epochs] = {}
         self._base_dropout = has_dropout(base.model)
         self._peak = PeakMemory(self.device)
+        self._pass_memory = PassMemory(self.device)
+        self._peak_gb = 0.0
+        self.packer = Packer(base.model, self.device, self._measured_overhead)
         if self._base_dropout and self.capacity > 1:
             raise UsageError(
                 f"The base's own dropout is drawn for a pass as a whole, so trials cannot share one, but "
@@ -138,12 +118,12 @@ class Engine:
         scaled = self.precision == "fp16"
         if not self._slots:
             self._peak.reset()
+            self._peak_gb = 0.0
         try:
             if method.method in PACKED_METHODS:
-                if self._packed is None:
-                    self._packed = PackedModel(self.base, base_dtype(self.precision), self.gradient_checkpointing)
-                slot = make_packed_slot(free[0], plan, self.base, self._packed, method, scaled)
-                self._packed.attach(slot)
+                packed = self._packed_model()
+                slot = make_packed_slot(free[0], plan, self.base, packed, method, scaled)
+                packed.attach(slot)
             else:
                 slot = make_solo_slot(
                     free[0], plan, self.base, self._solo_map, method, self.gradient_checkpointing, scaled
@@ -216,7 +196,9 @@ class Engine:
         """One optimizer step of slots that share their passes."""
         started = time.perf_counter()
         try:
-            rounds = make_rounds(slots, self.data, self._order, self.device)
+            rounds = make_rounds(slots, self.data, self._order, self.device, self.packer.groups)
+            passes = [one.shape for one in rounds.rounds]
+            self.packer.planned([(one.shape, len(one.segments)) for one in rounds.rounds])
             prepared = time.perf_counter()
             losses = self._backward(slots, rounds)
             norms = [slot.norms(losses[slot.number]) for slot in slots]
@@ -230,6 +212,8 @@ class Engine:
             raise self._translated(error) from error
         model_seconds, seconds = time.perf_counter() - prepared, time.perf_counter() - started
         all_tokens = max(1, sum(rounds.tokens.values()))
+        if slots[0].packed:
+            self.packer.observe(passes, len(slots), all_tokens, model_seconds)
         results = {}
         for i, slot in enumerate(slots):
             share = rounds.tokens[slot.number] / all_tokens
@@ -253,7 +237,9 @@ class Engine:
         model, row_map = self.model_of(slots[0])
         if not model.training:
             model.train()
+        held = float(sum(self.adapter_bytes(n) for n in self._slots)) * STATES
         for index, one in enumerate(rounds.rounds):
+            watched = slots[0].packed and self._pass_memory.begin(one.shape.tokens, held)
             with self.passing(slots[0], row_map, one, index):
                 logits, targets = pass_logits(model, one.batch, self.base.task, row_map)
                 smoothing = [by_number[s.slot].smoothing for s in one.segments]
@@ -266,6 +252,9 @@ class Engine:
                     total = total + (loss if scale is None else loss * scale.scale)
                 del logits, summed
                 total.backward()
+            if watched:
+                self.memory_gb()
+                self.packer.observe_memory(one.shape, self._pass_memory.end())
         return losses
 
     @contextmanager
@@ -314,7 +303,12 @@ class Engine:
 
     def memory_gb(self) -> float:
         """Peak memory since the first of the present slots was admitted, in GiB."""
-        return self._peak.read_gb()
+        self._peak_gb = max(self._peak_gb, self._peak.read_gb())
+        return self._peak_gb
+
+    def packing(self) -> dict[str, Any]:
+        """How passes are shared, predicted beside measured; see `Packer.report`."""
+        return {**self.packer.report(), "memory_gb": round(self.memory_gb(), 3), "capacity": self.capacity}
 
     # -- files ---------------------------------------------------------------
 
@@ -357,6 +351,18 @@ class Engine:
         if self._packed is None:
             raise TrialError("A packed slot needs the packed model, but there is none. Admit the run again.")
         return self._packed.model, self._packed.row_map
+
+    def _packed_model(self) -> PackedModel:
+        if self._packed is None:
+            self._packed = PackedModel(self.base, base_dtype(self.precision), self.gradient_checkpointing)
+        return self._packed
+
+    def _measured_overhead(self) -> float:
+        resolved = getattr(self.base, "resolved", None)
+        key = [getattr(resolved, "checksum", ""), self.base.task, self.precision]
+        packed = self._packed_model()
+        with packed.row_map.over(()):
+            return measured_overhead(packed.model, self.device, key)
 
     def _order(self, slot: Slot) -> Epochs:
         from autoglm_nb.data import BatchOrder

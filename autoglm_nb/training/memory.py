@@ -16,7 +16,7 @@ import torch
 
 from autoglm_nb.errors import OutOfMemoryError
 
-__all__ = ["PeakMemory", "is_out_of_memory", "release_memory"]
+__all__ = ["PassMemory", "PeakMemory", "is_out_of_memory", "release_memory"]
 
 _MESSAGES = (
     "out of memory",
@@ -77,6 +77,45 @@ class PeakMemory:
             return int(kilobytes) / 2**20
         except (OSError, StopIteration, ValueError):
             return _peak_since_start_gb()
+
+
+class PassMemory:
+    """What a pass takes beyond what is held before it, in bytes.
+
+    On a GPU its allocator says it for each pass. On a CPU only the process's peak is known, which
+    tells about a pass that is larger than all before it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._largest = 0
+        self._floor: float | None = None
+        self._before = 0.0
+        self._peak = PeakMemory(device)
+
+    def begin(self, tokens: int, held: float) -> bool:
+        """Whether the pass about to run will tell something; `held` are the bytes of slots."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self._before = float(torch.cuda.memory_allocated(self.device))
+            return True
+        if self._floor is None:
+            self._floor = _resident_bytes() - held
+        if tokens <= self._largest:
+            return False
+        self._largest = tokens
+        self._before = self._floor + held
+        return True
+
+    def end(self) -> float:
+        """Bytes of the pass that `begin` announced."""
+        return self._peak.read_gb() * 2**30 - self._before
+
+
+def _resident_bytes() -> float:
+    import psutil
+
+    return float(psutil.Process().memory_info().rss)
 
 
 def _peak_since_start_gb() -> float:

@@ -1,4 +1,8 @@
-"""The rows of one optimizer step, cut into rounds that fit through the model together."""
+"""The rows of one optimizer step, cut into passes of rows that go through the model together.
+
+Each slot's batch is cut into micro-batches; which micro-batches share a pass is for the
+caller to say (`Grouping`). A slot comes at most once in a pass.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from autoglm_nb.training.costs import PassShape
 from autoglm_nb.training.loss import labelled_positions, terms_per_row
 from autoglm_nb.training.packed import Segment
 
@@ -16,7 +21,10 @@ if TYPE_CHECKING:
     from autoglm_nb.data import EncodedData, EncodedSplit
     from autoglm_nb.training.slots import Slot
 
-__all__ = ["Round", "Rounds", "Epochs", "make_round", "make_rounds"]
+__all__ = ["Epochs", "Grouping", "Round", "Rounds", "make_round", "make_rounds"]
+
+Grouping = Callable[[Sequence[PassShape]], list[list[int]]]
+"""From the micro-batches that might share a pass to the indices of each pass."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,11 @@ class Round:
     terms: tuple[int, ...]
     tokens: tuple[int, ...]
     labelled: torch.Tensor | None
+
+    @property
+    def shape(self) -> PassShape:
+        rows, positions = self.batch["input_ids"].shape
+        return PassShape(rows, positions)
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,11 @@ class Epochs:
 
 
 def make_rounds(
-    slots: Sequence[Slot], data: EncodedData, order: Callable[[Slot], Epochs], device: torch.device
+    slots: Sequence[Slot],
+    data: EncodedData,
+    order: Callable[[Slot], Epochs],
+    device: torch.device,
+    grouping: Grouping,
 ) -> Rounds:
     """The passes of the next optimizer step of `slots`."""
     rows = {}
@@ -70,22 +87,31 @@ def make_rounds(
     terms = dict.fromkeys(rows, 0)
     tokens = dict.fromkeys(rows, 0)
     for index in range(max(-(-len(rows[s.number]) // s.micro_batch) for s in slots)):
-        indices, segments, start = [], [], 0
+        pieces = []
         for slot in slots:
             first = index * slot.micro_batch
             chosen = rows[slot.number][first : first + slot.micro_batch]
-            if len(chosen) == 0:
-                continue
-            indices.append(chosen)
-            stop = start + len(chosen)
-            segments.append(Segment(slot.number, start, stop, first, (slot.plan.seed, slot.step)))
-            start = stop
-        one = make_round(data.train, np.concatenate(indices), segments, data.pad_id, data.task, device)
-        for segment, count in zip(segments, one.terms, strict=True):
-            terms[segment.slot] += count
-            tokens[segment.slot] += sum(one.tokens[segment.start : segment.stop])
-        rounds.append(one)
+            if len(chosen):
+                pieces.append((slot, first, chosen))
+        shapes = [PassShape(len(chosen), int(max(data.train.lengths[chosen]))) for _, _, chosen in pieces]
+        for group in grouping(shapes):
+            one = _joined([pieces[i] for i in group], data, device)
+            for segment, count in zip(one.segments, one.terms, strict=True):
+                terms[segment.slot] += count
+                tokens[segment.slot] += sum(one.tokens[segment.start : segment.stop])
+            rounds.append(one)
     return Rounds(tuple(rounds), terms, tokens)
+
+
+def _joined(
+    pieces: Sequence[tuple[Slot, int, np.ndarray[Any, Any]]], data: EncodedData, device: torch.device
+) -> Round:
+    segments, start = [], 0
+    for slot, first, chosen in pieces:
+        segments.append(Segment(slot.number, start, start + len(chosen), first, (slot.plan.seed, slot.step)))
+        start += len(chosen)
+    indices = np.concatenate([chosen for _, _, chosen in pieces])
+    return make_round(data.train, indices, segments, data.pad_id, data.task, device)
 
 
 def make_round(
