@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from autoglm_nb.errors import AutoGLMError, TrialPruned
-    from autoglm_nb.session import AutoTuner, OpenAutoGLM, Results, StudyHandle, attach, studies
+    from autoglm_nb.session import AutoTuner, OpenAutoGLM, Results, StudyHandle, attach, open_shared, share, studies
     from autoglm_nb.training.adaptive_lr import AdaptiveLR
 
 __version__ = "0.1.0"
@@ -30,6 +30,8 @@ __all__ = [
     "__version__",
     "attach",
     "load_ipython_extension",
+    "open_shared",
+    "share",
     "studies",
     "unload_ipython_extension",
 ]
@@ -43,6 +45,8 @@ _LAZY = {
     "StudyHandle": "autoglm_nb.session",
     "TrialPruned": "autoglm_nb.errors",
     "attach": "autoglm_nb.session",
+    "open_shared": "autoglm_nb.session",
+    "share": "autoglm_nb.session",
     "studies": "autoglm_nb.session",
 }
 
@@ -69,3 +73,8 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     from autoglm_nb.notebook import unload
 
     unload(shell)
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    """Where Jupyter Server finds the extension; nothing is imported before it does."""
+    return [{"module": "autoglm_nb.server"}]

@@ -8,7 +8,8 @@ the built-in a caller would expect beside it::
     │   ├── SpaceError                     the search space (cell language included)
     │   ├── DataError                      the data set or one of its columns
     │   ├── ModelError                     the base model, the method or a rank that does not fit
-    │   └── StrategyError                  the strategy or the pruner
+    │   ├── StrategyError                  the strategy or the pruner
+    │   └── SharedFileError                a file that another person shared
     ├── StoreError (RuntimeError)          the study store
     │   ├── StudyNotFoundError (KeyError)  no study of that name
     │   ├── StudyMismatchError             same name, other model, data, space or metric
@@ -18,6 +19,7 @@ the built-in a caller would expect beside it::
     │   └── OutOfMemoryError (MemoryError) did not fit even at the smallest micro-batch
     ├── TrialPruned                        raised by a custom objective to end a trial early
     ├── CheckpointError (RuntimeError)     a checkpoint is missing or damaged
+    ├── RejectedError (RuntimeError)       a decision system rejected the model; force hands it out all the same
     ├── DiskFullError (OSError)            no room left; the study is paused, nothing is lost
     └── WorkerError (RuntimeError)         the worker process could not be started or died
 
@@ -39,6 +41,8 @@ __all__ = [
     "DivergedError",
     "ModelError",
     "OutOfMemoryError",
+    "RejectedError",
+    "SharedFileError",
     "SpaceError",
     "StoreError",
     "StoreVersionError",
@@ -89,6 +93,10 @@ class StrategyError(UsageError):
     """The search strategy or pruner is unknown or does not fit the space."""
 
 
+class SharedFileError(UsageError):
+    """A shared study cannot be opened: damaged, of a newer version, or not what it says it is."""
+
+
 class StoreError(AutoGLMError, RuntimeError):
     """The study store cannot be read or written."""
 
@@ -123,6 +131,10 @@ class TrialPruned(AutoGLMError):
 
 class CheckpointError(AutoGLMError, RuntimeError):
     """A checkpoint is missing, half-written or does not match its checksums."""
+
+
+class RejectedError(AutoGLMError, RuntimeError):
+    """A decision system rejected this model, so it is not handed out without force."""
 
 
 class DiskFullError(AutoGLMError, OSError):

@@ -26,10 +26,13 @@ __all__ = [
     "Action",
     "ControlRequest",
     "DataSpec",
+    "DecisionSnapshot",
     "Event",
     "FinalSnapshot",
     "HeadlineSnapshot",
     "NoteSnapshot",
+    "PackSnapshot",
+    "PacksSnapshot",
     "ReadingSnapshot",
     "RunRole",
     "Snapshot",
@@ -149,6 +152,7 @@ class StudySpec:
     seeds: int = 3
     baseline: bool = True
     max_length: int | None = None
+    pack: int | None = None  # trials trained side by side; None: as many as were measured to pay
     executor: str = "process"  # "process" | "thread"
     device: str = "auto"
     precision: str = "auto"
@@ -159,6 +163,7 @@ class StudySpec:
     enqueue: tuple[dict[str, Any], ...] = ()
     cell: str = ""  # the cell that started it, for the record
     notebook: str | None = None
+    hooks: tuple[str, ...] = ()  # "mlflow", "wandb", "tensorboard": who is told about its course
     identity: str = ""
     version: int = SPEC_VERSION
 
@@ -180,7 +185,7 @@ class StudySpec:
             )
         data = dict(raw.pop("data"))
         data["text"] = tuple(data.get("text", ()))
-        for key in ("objectives", "constraints", "enqueue"):
+        for key in ("objectives", "constraints", "enqueue", "hooks"):
             raw[key] = tuple(raw.get(key, ()))
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(raw) - known)
@@ -200,7 +205,8 @@ class Event:
     - `started`   {"run", "trial"?, "role", "config", "total_steps"}
     - `step`      {"run", "trial"?, "step", "total_steps", "loss", "learning_rate"}, at most 4/s a run
     - `report`    {"run", "trial"?, "rung", "rungs", "value"}: one evaluation
-    - `ended`     {"run", "trial"?, "state", "value", "because"}
+    - `ended`     {"run", "trial"?, "state", "value", "because"}; state "waiting": set aside, may go on
+    - `packs`     one `PacksSnapshot`: who shares passes with whom
     - `reading`   one `ReadingSnapshot`
     - `message`   {"level": "info"|"warning"|"error", "text"}
     """
@@ -286,6 +292,26 @@ class ReadingSnapshot(TypedDict):
     gpu_memory_gb: float | None
 
 
+class PackSnapshot(TypedDict):
+    """Runs that share the passes of one base."""
+
+    trials: list[int | str]  # a trial's number, or the name of a run that is no trial
+    model: str
+    method: str
+    tokens_per_step: float | None  # real ones, without padding
+    passes_per_step: float | None
+    occupancy: float | None  # 0..1: real tokens over computed ones
+
+
+class PacksSnapshot(TypedDict):
+    """Who shares passes with whom now, and what steps were predicted to cost and cost."""
+
+    now: list[PackSnapshot]
+    alone: list[dict[str, Any]]  # {"trial": number or name, "because": sentence}
+    predicted: dict[str, float] | None  # seconds_per_step, pass_memory_gb
+    measured: dict[str, float] | None
+
+
 class NoteSnapshot(TypedDict):
     id: str
     trial: int | None  # None: on the study
@@ -293,6 +319,17 @@ class NoteSnapshot(TypedDict):
     text: str
     author: str
     created_at: float
+
+
+class DecisionSnapshot(TypedDict):
+    """What a decision system said about one trial's model. Texts come from outside: untrusted."""
+
+    verdict: str  # "approve" | "hold" | "reject"
+    reviewer: str
+    reason: str
+    decided_at: str  # as the system wrote it, "" where it did not
+    trial: int | None  # the winner at that time
+    current: bool  # whether that trial is still the winner
 
 
 class StudySnapshot(TypedDict):
@@ -333,3 +370,5 @@ class Snapshot(TypedDict):
     front: list[int]  # Pareto-optimal trial numbers, several objectives only
     provenance: dict[str, Any]  # model, data, versions, splits as resolved
     messages: list[dict[str, Any]]  # {"t", "level", "text"}, newest last, at most 20
+    packs: PacksSnapshot | None  # while trials are trained
+    decision: NotRequired[DecisionSnapshot]  # the newest one that came back, if any

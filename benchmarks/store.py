@@ -1,9 +1,11 @@
-"""How long do the pictures of a large study take? Snapshot, list and first page, beside Optuna's own calls.
+"""How long do the pictures of a large study take? Snapshot, list, points and pages, beside Optuna's own calls.
 
 The studies are filled with SQL in the shape the worker leaves: Optuna's rows
 with five reports a trial, and a run row for each. Refused, with exit status 1,
-if the picture's best value, counts or states differ from what Optuna reads
-from the same file.
+if the picture's best value, counts or states, the points or the order of a
+sorted page differ from what Optuna reads from the same file. The last lines are
+what the server does for a request, without HTTP: made anew after a change, and
+asked again while nothing has changed.
 
     python benchmarks/store.py                   # 10,000 trials
     python benchmarks/store.py --trials 1000
@@ -23,7 +25,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from autoglm_nb.protocol import DataSpec, StudySpec
-from autoglm_nb.store import LiveState, Store, snapshot
+from autoglm_nb.server.desk import Desk
+from autoglm_nb.server.places import place_id
+from autoglm_nb.store import LiveState, Overview, Store, points, snapshot, trial_page
 from benchmarks import machine
 
 STATES = ("COMPLETE", "COMPLETE", "COMPLETE", "PRUNED", "FAIL")
@@ -99,6 +103,13 @@ def measure(store: Store, name: str) -> tuple[dict[str, float], list[str]]:
         "snapshot, newest 500 trials": _best_of_5(lambda: snapshot(store, name, live=LiveState())),
         "snapshot, all trials": _best_of_5(lambda: snapshot(store, name, live=LiveState(), limit=None)),
         "list of studies": _best_of_5(store.studies),
+        "list of studies with sparks, first time": _best_of_5(lambda: Overview(store).lines()),
+        "points of all trials": _best_of_5(lambda: points(store, name)),
+        "points with parameters": _best_of_5(lambda: points(store, name, parameters=True)),
+        "100 trials sorted by value": _best_of_5(lambda: _page(store, name, sort="value", order="desc")),
+        "100 trials sorted by a parameter": _best_of_5(lambda: _page(store, name, sort="config.learning_rate")),
+        "100 trials of a filter": _best_of_5(lambda: _page(store, name, filter="completed lora value>0.5")),
+        **_served(store, name),
     }
     picture = snapshot(store, name, live=LiveState(), limit=None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -114,12 +125,53 @@ def measure(store: Store, name: str) -> tuple[dict[str, float], list[str]]:
     reports = [[[k, v] for k, v in t.intermediate_values.items()] for t in trials]
     if reports != [t["reports"] for t in picture["trials"]]:
         faults.append("reports differ from Optuna's")
+    theirs = [None if t.state.name == "FAIL" else float(f"{_value(t):.6g}") for t in trials]
+    if points(store, name)["values"] != theirs:
+        faults.append("points differ from Optuna's values")
+    best = sorted((t for t in trials if t.state.name != "FAIL"), key=lambda t: (-_value(t), t.number))[:100]
+    if [t["number"] for t in _page(store, name, sort="value", order="desc")["trials"]] != [t.number for t in best]:
+        faults.append("the trials sorted by value are not Optuna's sorted by value")
+    line = Overview(store).lines()[0][0]
+    if (line.best_value, line.finished) != (study.best_value, len(trials)):
+        faults.append("the list's best value or count differs from Optuna's")
     return {label: round(value, 2) for label, value in result.items()}, faults
 
 
-def _best_of_5(call: Callable[[], Any]) -> float:
+def _served(store: Store, name: str) -> dict[str, float]:
+    """What a request costs the server: after nothing, after a note elsewhere in the store, after one on the study."""
+    store.create_study(StudySpec(name="other", model="minilm", data=DataSpec("reviews.csv"), space={}))
+    desk, home = Desk(store.home.parent), place_id(store.home)
+    asked: dict[str, Callable[[], Any]] = {
+        "list": desk.studies,
+        "head": lambda: desk.head(home, name),
+        "points": lambda: desk.points(home, name, parameters=False, objectives=False),
+        "page": lambda: desk.page(home, name, sort="value", order="desc", limit=100),
+    }
+    result = {}
+    for label, call in asked.items():
+        call()
+        result[f"served {label}, unchanged"] = _best_of_5(call)
+        result[f"served {label}, another study changed"] = _best_of_5(call, lambda: store.add_note("other", "x"))
+        result[f"served {label}, study changed"] = _best_of_5(call, lambda: store.add_note(name, "x"))
+    desk.close()
+    store.delete_study("other")
+    return result
+
+
+def _page(store: Store, name: str, **asked: Any) -> Any:
+    return trial_page(store, name, live=LiveState(), **asked)
+
+
+def _value(trial: Any) -> float:
+    """Optuna's value of a completed or pruned trial; a pruned one has its value in another place."""
+    return float(trial.values[0]) if trial.values else float("nan")
+
+
+def _best_of_5(call: Callable[[], Any], before: Callable[[], Any] = lambda: None) -> float:
+    """Milliseconds of a call; what is done `before` each is not counted."""
     times = []
     for _ in range(5):
+        before()
         started = time.perf_counter()
         call()
         times.append(time.perf_counter() - started)

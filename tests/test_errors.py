@@ -21,6 +21,7 @@ BUILT_INS = {
     errors.TrialError: RuntimeError,
     errors.OutOfMemoryError: MemoryError,
     errors.CheckpointError: RuntimeError,
+    errors.RejectedError: RuntimeError,
     errors.DiskFullError: OSError,
     errors.WorkerError: RuntimeError,
 }

@@ -42,26 +42,33 @@ class Database:
     Args:
         home: the folder `.autoglm`.
         create: make folder, file and tables when they are missing.
+        read_only: open what is there for reading alone; nothing is made, and every write is refused.
 
     Raises:
-        StoreError: no store there (`create=False`), not a database, damaged or not readable.
+        StoreError: no store there (`create=False` or `read_only`), not a database, damaged or not readable.
         StoreVersionError: a newer version of this package made it; the file is left as it is.
     """
 
-    def __init__(self, home: str | os.PathLike[str], *, create: bool = True) -> None:
+    def __init__(self, home: str | os.PathLike[str], *, create: bool = True, read_only: bool = False) -> None:
         self.home = Path(home).absolute()
         self.path = self.home / _FILE_NAME
+        self.read_only = read_only
         self._thread = _ThreadState()
         self._opened: list[tuple[weakref.ref[threading.Thread], int, sqlite3.Connection]] = []
         self._lock = threading.RLock()
-        if not create and not self.path.exists():
-            raise StoreError(f"There is no study store in {self.home}. Start a study there, or set AUTOGLM_HOME.")
+        if (read_only or not create) and not self.path.exists():
+            raise self._no_store()
         with self._errors():
-            self._make_home()
+            if not read_only:
+                self._make_home()
             self._check_header()
             connection = self._connection()
             if _schema.stored_version(connection) is None:
+                if read_only:
+                    raise self._no_store()
                 _schema.make_tables(connection)
+            elif not read_only:
+                _schema.add_tables(connection)
 
     def __enter__(self) -> Self:
         return self
@@ -136,12 +143,16 @@ class Database:
     def _connection(self) -> sqlite3.Connection:
         thread = self._thread
         if thread.connection is None or thread.pid != os.getpid():
-            connection = _schema.connect(self.path)
+            connection = _schema.connect(self.path, read_only=self.read_only)
             with self._lock:
                 self._drop_ended_threads()
                 self._opened.append((weakref.ref(threading.current_thread()), os.getpid(), connection))
             thread.connection, thread.pid, thread.depth = connection, os.getpid(), 0
         return thread.connection
+
+    def _separate_connection(self) -> sqlite3.Connection:
+        """A connection that belongs to the caller, who closes it."""
+        return _schema.connect(self.path, read_only=self.read_only)
 
     def _drop_ended_threads(self) -> None:
         kept = []
@@ -191,6 +202,9 @@ class Database:
         if isinstance(error, FileExistsError | NotADirectoryError):
             return StoreError(f"{self.home} must be a folder, but a file is in the way. Set AUTOGLM_HOME elsewhere.")
         return None
+
+    def _no_store(self) -> StoreError:
+        return StoreError(f"There is no study store in {self.home}. Start a study there, or set AUTOGLM_HOME.")
 
     def _not_writable(self, error: Exception) -> StoreError:
         return StoreError(

@@ -6,13 +6,15 @@ import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from autoglm_nb.protocol import HeadlineSnapshot, StudySpec, StudyState
 from autoglm_nb.store._json import finite
 from autoglm_nb.store._trials import TrialFact
 
-__all__ = ["Progress", "best_trial", "curve", "headline"]
+__all__ = ["Progress", "best_trial", "curve", "headline", "spread"]
+
+T = TypeVar("T")
 
 _CURVE_POINTS = 200
 _FINAL = ("completed", "pruned", "failed")
@@ -98,12 +100,12 @@ def curve(trials: Sequence[TrialFact], direction: str) -> list[list[float]]:
         points.append([trial.number, best])
     if len(points) <= _CURVE_POINTS:
         return points
-    chosen = {*_spread(improvements, _CURVE_POINTS // 2), len(points) - 1}
-    chosen |= set(_spread(range(len(points)), _CURVE_POINTS - len(chosen)))
+    chosen = {*spread(improvements, _CURVE_POINTS // 2), len(points) - 1}
+    chosen |= set(spread(range(len(points)), _CURVE_POINTS - len(chosen)))
     return [points[i] for i in sorted(chosen)]
 
 
-def _spread(items: Sequence[int], count: int) -> list[int]:
+def spread(items: Sequence[T], count: int) -> list[T]:
     """At most `count` of the items, evenly spread, the first and the last among them."""
     if len(items) <= count:
         return list(items)

@@ -45,6 +45,6 @@ def plain(value: Any) -> Any:
     raise TypeError(f"A stored value must be plain JSON, but {type(value).__name__} was given.")
 
 
-def finite(value: float | None) -> float | None:
-    """The number as a float, or None where JSON has no word for it."""
-    return float(value) if value is not None and math.isfinite(value) else None
+def finite(value: object) -> float | None:
+    """The number as a float, or None where JSON has no word for it and for what is no number."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -15,7 +15,15 @@ from pathlib import Path
 
 from autoglm_nb.errors import StoreVersionError
 
-__all__ = ["BUSY_SECONDS", "SCHEMA_VERSION", "connect", "journal_mode", "make_tables", "stored_version"]
+__all__ = [
+    "BUSY_SECONDS",
+    "SCHEMA_VERSION",
+    "add_tables",
+    "connect",
+    "journal_mode",
+    "make_tables",
+    "stored_version",
+]
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 30.0
@@ -103,9 +111,31 @@ CREATE TABLE autoglm_notes (
 CREATE INDEX autoglm_notes_by_study ON autoglm_notes (study, created_at);
 """
 
+# Tables that came later within the version: a program that does not know them loses nothing by it.
+_LATER = {
+    "autoglm_note_removals": """
+CREATE TABLE IF NOT EXISTS autoglm_note_removals (
+    study      TEXT NOT NULL REFERENCES autoglm_studies (name) ON DELETE CASCADE ON UPDATE CASCADE,
+    note       TEXT NOT NULL,
+    removed_at REAL NOT NULL,
+    PRIMARY KEY (study, note)
+)""",
+}
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection in autocommit mode (transactions are begun by hand), rows addressable by name."""
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection in autocommit mode (transactions are begun by hand), rows addressable by name.
+
+    Args:
+        path: the database file.
+        read_only: neither make nor change anything, the journal mode included.
+    """
+    if read_only:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA query_only = ON")
+        return connection
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
@@ -140,11 +170,25 @@ def make_tables(connection: sqlite3.Connection) -> None:
             for statement in _TABLES.split(";\n"):
                 if statement.strip():
                     connection.execute(statement)
+            for statement in _LATER.values():
+                connection.execute(statement)
             connection.execute("INSERT INTO autoglm_meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def add_tables(connection: sqlite3.Connection) -> None:
+    """Adds the tables that a store of an earlier program lacks; a store that cannot be written stays as it is."""
+    there = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    for name, statement in _LATER.items():
+        if name not in there:
+            try:
+                connection.execute(statement)
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_READONLY"):
+                    raise
 
 
 def journal_mode(path: Path, mounts: str | Path = "/proc/mounts") -> str:

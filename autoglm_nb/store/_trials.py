@@ -24,6 +24,7 @@ __all__ = [
     "best_value",
     "directions",
     "facts",
+    "facts_query",
     "foreign_configs",
     "has_optuna_tables",
     "objective_values",
@@ -90,16 +91,18 @@ def has_optuna_tables(connection: sqlite3.Connection) -> bool:
 
 def facts(connection: sqlite3.Connection, study: str) -> list[TrialFact]:
     """Every trial of a study, by number."""
-    optuna = has_optuna_tables(connection)
-    query = (_FACTS if optuna else _FACTS_WITHOUT_OPTUNA).format(
-        optuna="o.study_name = :study", runs="r.study = :study"
-    )
-    rows = connection.execute(
-        f"SELECT number, trial_id, state, CASE WHEN {_FINITE} THEN value END, 1 FROM ({query})", {"study": study}
-    ).fetchall()
+    optuna, query = has_optuna_tables(connection), facts_query(connection)
+    rows = connection.execute(f"SELECT *, 1 FROM ({query})", {"study": study}).fetchall()
     found = sorted(map(TrialFact._make, rows), key=itemgetter(0))
     violated = _violating(connection, study) if optuna else set()
     return [t._replace(feasible=t.trial_id not in violated) for t in found] if violated else found
+
+
+def facts_query(connection: sqlite3.Connection) -> str:
+    """SQL for number, trial_id, state and value of the trials of the study bound to `:study`; infinities are NULL."""
+    query = _FACTS if has_optuna_tables(connection) else _FACTS_WITHOUT_OPTUNA
+    inner = query.format(optuna="o.study_name = :study", runs="r.study = :study")
+    return f"SELECT number, trial_id, state, CASE WHEN {_FINITE} THEN value END AS value FROM ({inner})"
 
 
 def totals(connection: sqlite3.Connection) -> dict[str, TrialTotals]:

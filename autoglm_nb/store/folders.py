@@ -7,12 +7,16 @@ folder under a name that the next clean-up removes.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import stat
 import uuid
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
+from autoglm_nb import settings
 from autoglm_nb.errors import StoreError
 from autoglm_nb.protocol import TrialState
 from autoglm_nb.store import _trials
@@ -20,10 +24,10 @@ from autoglm_nb.store._front import pareto_front
 from autoglm_nb.store._spec import directions_of
 from autoglm_nb.store.lease import Leases
 from autoglm_nb.store.notes import Notes
-from autoglm_nb.store.runs import Runs
+from autoglm_nb.store.runs import RunRow, Runs
 from autoglm_nb.store.studies import check_name
 
-__all__ = ["Folders"]
+__all__ = ["Folders", "Tidied", "delete_from_optuna"]
 
 _LARGE = ("adapter", "checkpoints")
 _TRASH = ".deleted-"
@@ -36,6 +40,14 @@ _TRIAL_TABLES = (
     "trial_heartbeats",
 )
 _STUDY_TABLES = ("trials", "study_directions", "study_user_attributes", "study_system_attributes", "studies")
+
+
+@dataclass(frozen=True)
+class Tidied:
+    """What `tidy` did: bytes freed, and bytes that are still above the quota."""
+
+    freed: int
+    over: int
 
 
 class Folders(Runs, Notes, Leases):
@@ -62,7 +74,7 @@ class Folders(Runs, Notes, Leases):
             self._existing(connection, name)
             self._refuse_living(connection, name, "deleted")
             connection.execute("DELETE FROM autoglm_studies WHERE name = ?", (name,))
-            _delete_from_optuna(connection, name)
+            delete_from_optuna(connection, name)
             if folder.exists():
                 folder.rename(trash)
         self._empty_trash()
@@ -89,31 +101,74 @@ class Folders(Runs, Notes, Leases):
             if source.exists():
                 source.rename(target)
 
-    def clean(self, name: str, keep: Collection[str] | None = None) -> int:
+    def clean(self, name: str, keep: Collection[str] | None = None, *, last: int = 0) -> int:
         """Removes the adapters of losing runs and the checkpoints of all runs that have ended.
 
         Args:
             name: the study's name.
             keep: names of the runs whose adapters stay. None: the best trial (with several
                 objectives the Pareto front) and every starred one.
+            last: so many of the adapters made last stay too.
 
         Returns:
             Bytes freed.
         """
         with self._read() as connection:
             self._existing(connection, name)
-            ended = [r.run for r in self.runs(name) if r.state.final]
+            ended = [r for r in self.runs(name) if r.state.final]
             kept = set(self._worth_keeping(connection, name) if keep is None else keep)
+        kept |= {r.run for r in self._losing(name, ended, kept)[:last]}
         freed = self._empty_trash()
         for run in ended:
             for part in _LARGE:
-                if part == "adapter" and run in kept:
+                if part == "adapter" and run.run in kept:
                     continue
-                freed += _remove(self.run_dir(name, run) / part)
+                freed += _remove(self.run_dir(name, run.run) / part)
         return freed
 
+    def tidy(self, name: str) -> Tidied:
+        """Keeps a study within the limits of `settings`: for its worker, after each run.
+
+        Only the last `AUTOGLM_KEEP_ADAPTERS` adapters stay, besides the best and the starred ones.
+        Where all runs of the store take more than `AUTOGLM_DISK_QUOTA_GB`, checkpoints of runs
+        that have ended go first, then losing adapters, the oldest first, of studies without a
+        worker too. What is best or starred in any study stays, even over the quota.
+        """
+        keep, quota = settings.keep_adapters(), settings.disk_quota_bytes()
+        with self._read() as connection:
+            runs, kept = self.runs(name), self._worth_keeping(connection, name)
+        losing = self._losing(name, [r for r in runs if r.state.final], kept)
+        freed = 0 if keep is None else sum(_remove(self.run_dir(name, r.run) / "adapter") for r in losing[keep:])
+        if quota is None:
+            return Tidied(freed, 0)
+        used = _size(self.home / "runs")
+        for folder in self._expendable() if used > quota else ():
+            if used <= quota:
+                break
+            gone = _remove(folder)
+            freed, used = freed + gone, used - gone
+        return Tidied(freed, max(0, used - quota))
+
+    def _losing(self, name: str, ended: Collection[RunRow], kept: Collection[str]) -> list[RunRow]:
+        """Runs with an adapter that nothing speaks for, the latest first."""
+        found = [r for r in ended if r.run not in kept and (self.run_dir(name, r.run) / "adapter").is_dir()]
+        return sorted(found, key=lambda r: (-(r.ended_at or 0.0), r.run))
+
+    def _expendable(self) -> list[Path]:
+        """Folders that may go where room is short: those that matter least first."""
+        checkpoints: list[Path] = []
+        adapters: list[tuple[float, Path]] = []
+        with self._read() as connection:
+            names = [str(row[0]) for row in connection.execute("SELECT name FROM autoglm_studies")]
+            for name in names:
+                ended = [r for r in self.runs(name) if r.state.final]
+                checkpoints += [self.run_dir(name, r.run) / "checkpoints" for r in ended]
+                for run in self._losing(name, ended, self._worth_keeping(connection, name)):
+                    adapters.append((run.ended_at or 0.0, self.run_dir(name, run.run) / "adapter"))
+        return checkpoints + [folder for _, folder in sorted(adapters)]
+
     def _worth_keeping(self, connection: sqlite3.Connection, name: str) -> set[str]:
-        numbers = {n["trial"] for n in self.notes(name) if n["kind"] == "star"}
+        numbers = {n["trial"] for n in self.notes(name) if n["kind"] == "star" and n["trial"] is not None}
         trials = [t for t in _trials.facts(connection, name) if t.state == TrialState.COMPLETED and t.feasible]
         spec = self.spec(name)
         directions = _trials.directions(connection, name) or directions_of(spec)
@@ -136,7 +191,8 @@ def _known_to_optuna(connection: sqlite3.Connection, name: str) -> bool:
     return connection.execute("SELECT 1 FROM studies WHERE study_name = ?", (name,)).fetchone() is not None
 
 
-def _delete_from_optuna(connection: sqlite3.Connection, name: str) -> None:
+def delete_from_optuna(connection: sqlite3.Connection, name: str) -> None:
+    """Removes a study and its trials from Optuna's tables, within the caller's transaction."""
     if not _trials.has_optuna_tables(connection):
         return
     tables = {r[0] for r in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -157,6 +213,19 @@ def _remove(folder: Path) -> int:
     """Removes a folder (a link is left alone); the bytes its files had."""
     if not folder.is_dir() or folder.is_symlink():
         return 0
-    size = sum(p.lstat().st_size for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
+    size = _size(folder)
     shutil.rmtree(folder, ignore_errors=True)
+    return size
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files below a folder; what goes while it is looked at counts nothing."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                found = os.lstat(os.path.join(place, name))
+            except OSError:
+                continue
+            size += found.st_size if stat.S_ISREG(found.st_mode) else 0
     return size

@@ -22,7 +22,7 @@ from autoglm_nb.resources import machine_id, process_alive, process_started
 from autoglm_nb.settings import LEASE_STALE_SECONDS
 from autoglm_nb.store._database import Database
 
-__all__ = ["Lease", "LeaseRow", "Leases", "lease_row"]
+__all__ = ["Lease", "LeaseRow", "Leases", "lease_row", "lease_rows"]
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,11 @@ class Leases(Database):
         with self._read() as connection:
             return lease_row(connection, study)
 
+    def leases(self) -> list[LeaseRow]:
+        """Every lease of the store, living or dead, by study."""
+        with self._read() as connection:
+            return lease_rows(connection)
+
     def device_holder(self, device: str) -> LeaseRow | None:
         """Who works on this device of this host, dead or alive; None without a lease."""
         with self._read() as connection:
@@ -163,6 +168,11 @@ def lease_row(connection: sqlite3.Connection, study: str) -> LeaseRow | None:
     """The lease of a study, within the caller's transaction."""
     row = connection.execute("SELECT * FROM autoglm_leases WHERE study = ?", (study,)).fetchone()
     return None if row is None else _read_row(row)
+
+
+def lease_rows(connection: sqlite3.Connection) -> list[LeaseRow]:
+    """Every lease, living or dead, by study; within the caller's transaction, or as one of its own."""
+    return [_read_row(row) for row in connection.execute("SELECT * FROM autoglm_leases ORDER BY study").fetchall()]
 
 
 def _read_row(row: sqlite3.Row) -> LeaseRow:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from autoglm_nb.protocol import Event, ReadingSnapshot
+from autoglm_nb.protocol import Event, PacksSnapshot, ReadingSnapshot
 
 __all__ = ["LiveRun", "LiveState"]
 
@@ -46,6 +46,7 @@ class LiveState:
         messages: `{"t", "level", "text"}`, newest last.
         state: the last `state` event's, "" before one.
         reason: its reason.
+        packs: who shares passes, None while nothing is trained.
         n: number of the last event, 0 before one.
     """
 
@@ -54,6 +55,7 @@ class LiveState:
     messages: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_MESSAGES))
     state: str = ""
     reason: str = ""
+    packs: PacksSnapshot | None = None
     n: int = 0
 
     def apply(self, event: Event) -> None:
@@ -70,6 +72,8 @@ class LiveState:
 
     def _on_state(self, event: Event) -> None:
         self.state, self.reason = str(event.data.get("state", "")), str(event.data.get("reason", ""))
+        if self.state not in ("running", "confirming", "paused"):
+            self.packs = None
         if self.state == "preparing":  # a new worker: what an earlier one left running is running no more
             self.runs = {name: run for name, run in self.runs.items() if run.state != "running"}
 
@@ -98,6 +102,10 @@ class LiveState:
         ended = [name for name, run in self.runs.items() if run.state != "running"]
         for name in ended[:-_ENDED]:
             del self.runs[name]
+
+    def _on_packs(self, event: Event) -> None:
+        found = {key: event.data.get(key) for key in ("now", "alone", "predicted", "measured")}
+        self.packs = cast(PacksSnapshot, found) if found["now"] or found["alone"] else None
 
     def _on_reading(self, event: Event) -> None:
         self.readings.append(cast(ReadingSnapshot, {"t": event.t, **event.data}))

@@ -28,12 +28,14 @@ from autoglm_nb.store._headline import Progress, best_trial, curve, headline
 from autoglm_nb.store._json import finite
 from autoglm_nb.store._spec import directions_of, metric_of
 from autoglm_nb.store._trials import TrialFact
+from autoglm_nb.store.decisions import shown_decision
 from autoglm_nb.store.events import EventTail
+from autoglm_nb.store.hook_state import hook_messages
 from autoglm_nb.store.live import LiveRun, LiveState
 from autoglm_nb.store.store import Store
 from autoglm_nb.store.studies import derived_state
 
-__all__ = ["live_state", "snapshot"]
+__all__ = ["live_state", "snapshot", "trial_snapshots"]
 
 
 def snapshot(
@@ -61,10 +63,11 @@ def snapshot(
         trials = _trials.facts(connection, name)
         notes = store.notes(name)
         page = _page(trials, offset, limit)
-        pictures = _trial_snapshots(connection, name, page, live, notes, state)
+        pictures = trial_snapshots(connection, name, page, live, notes, state)
         best_config, adapter = _best(store, connection, name, best_trial(trials, directions[0]))
         moving = _progress_of_running(connection, name, trials, live)
-        return Snapshot(
+        winner = best_trial(trials, directions[0])
+        picture = Snapshot(
             version=SNAPSHOT_VERSION,
             study=_study(row, spec, provenance, directions[0], state, reason),
             headline=headline(
@@ -85,8 +88,13 @@ def snapshot(
             final=_final(row["final"]),
             front=_front(connection, trials, directions),
             provenance=provenance,
-            messages=list(live.messages),
+            messages=_messages(live, hook_messages(store, name)),
+            packs=None if state.final else live.packs,
         )
+    decision = shown_decision(store, name, winner.number if winner is not None else None)
+    if decision is not None:
+        picture["decision"] = decision
+    return picture
 
 
 def live_state(store: Store, name: str, *, tail_bytes: int | None = None) -> LiveState:
@@ -96,6 +104,11 @@ def live_state(store: Store, name: str, *, tail_bytes: int | None = None) -> Liv
     live = LiveState()
     live.apply_all(tail.poll())
     return live
+
+
+def _messages(live: LiveState, hooks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The worker's messages and those of hooks that gave up, by time."""
+    return sorted([*live.messages, *hooks], key=lambda m: float(m.get("t") or 0.0))[-20:]
 
 
 def _study(
@@ -131,7 +144,7 @@ def _page(trials: list[TrialFact], offset: int | None, limit: int | None) -> lis
     return trials[start : start + limit]
 
 
-def _trial_snapshots(
+def trial_snapshots(
     connection: sqlite3.Connection,
     name: str,
     page: list[TrialFact],
@@ -139,6 +152,7 @@ def _trial_snapshots(
     notes: list[NoteSnapshot],
     state: StudyState,
 ) -> list[TrialSnapshot]:
+    """The trials of a page in full, in the order given, within the caller's transaction."""
     if not page:
         return []
     ids = [t.trial_id for t in page if t.trial_id is not None]

@@ -29,9 +29,10 @@ class Store(Folders, Control):
     Args:
         home: the folder `.autoglm`.
         create: make the store when it is missing.
+        read_only: open what is there for reading alone; every write is refused with a StoreError.
 
     Raises:
-        StoreError: no store there (`create=False`), not a database, damaged or not readable.
+        StoreError: no store there (`create=False` or `read_only`), not a database, damaged or not readable.
         StoreVersionError: a newer version of this package made it; the file is left as it is.
     """
 

@@ -158,3 +158,63 @@ def test_cleaning_follows_the_direction_and_the_front(store: Store) -> None:
     store.clean("both")
     left = sorted(p.parent.relative_to(store.home / "runs").as_posix() for p in store.home.rglob("adapter"))
     assert left == ["both/t0", "both/t1", "loss/t2"]
+
+
+def _adapters(store: Store, study: str) -> set[str]:
+    return {p.parent.name for p in store.study_dir(study).glob("*/adapter")}
+
+
+def test_clean_keeps_the_last_adapters_where_asked(store: Store, study: str) -> None:
+    """Besides the best and the starred ones."""
+    _work(store, study, [0.9, 0.1, 0.2, 0.3])
+    store.add_note(study, "", kind="star", trial=1)
+    assert store.clean(study, last=1) > 0
+    assert _adapters(store, study) == {"trial-0000", "trial-0001", "trial-0003"}
+    store.clean(study)
+    assert _adapters(store, study) == {"trial-0000", "trial-0001"}
+
+
+def test_a_star_on_the_study_keeps_no_adapter(store: Store, study: str) -> None:
+    """It is on no trial: baseline and confirmation runs have no number either."""
+    _work(store, study, [0.9])
+    store.start_run(study, "baseline", RunRole.BASELINE, config={})
+    store.end_run(study, "baseline", TrialState.COMPLETED, value=0.1)
+    (store.run_dir(study, "baseline") / "adapter").mkdir(parents=True)
+    store.add_note(study, "", kind="star")
+    store.clean(study)
+    assert _adapters(store, study) == {"trial-0000"}
+
+
+def test_a_worker_keeps_the_last_adapters_only(store: Store, study: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each run; best, starred and running ones stay, checkpoints are not touched."""
+    _work(store, study, [0.9, 0.1, 0.2, 0.3, 0.4, None])
+    store.add_note(study, "", kind="star", trial=1)
+    monkeypatch.setenv("AUTOGLM_KEEP_ADAPTERS", "all")
+    assert store.tidy(study).freed == 0
+    monkeypatch.setenv("AUTOGLM_KEEP_ADAPTERS", "1")
+    done = store.tidy(study)
+    assert (done.freed, done.over) == (2000, 0)
+    assert _adapters(store, study) == {"trial-0000", "trial-0001", "trial-0004", "trial-0005"}
+    assert len(list(store.study_dir(study).glob("*/checkpoints"))) == 6
+    assert store.tidy(study).freed == 0
+
+
+def test_the_quota_takes_what_matters_least_first(store: Store, study: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints of ended runs, then losing adapters, the oldest first, of all studies; never the best."""
+    store.create_study(make_spec("other"))
+    _work(store, "other", [0.5, 0.4])
+    _work(store, study, [0.9, 0.1, 0.2])
+    monkeypatch.setenv("AUTOGLM_KEEP_ADAPTERS", "all")
+    assert store.tidy(study).over == 0, "no quota is no limit"
+    monkeypatch.setenv("AUTOGLM_DISK_QUOTA_GB", str(5500 / 1e9))
+    assert store.tidy(study).over == 0
+    assert not list((store.home / "runs").glob("*/*/checkpoints"))
+    assert _adapters(store, study) == {"trial-0000", "trial-0001", "trial-0002"}
+    assert _adapters(store, "other") == {"trial-0000", "trial-0001"}
+    monkeypatch.setenv("AUTOGLM_DISK_QUOTA_GB", str(4500 / 1e9))
+    store.tidy(study)
+    assert _adapters(store, "other") == {"trial-0000"}, "the oldest of the losing ones"
+    monkeypatch.setenv("AUTOGLM_DISK_QUOTA_GB", "0")
+    done = store.tidy(study)
+    assert done.over > 0, "what is best stays, even over the quota"
+    assert (_adapters(store, study), _adapters(store, "other")) == ({"trial-0000"}, {"trial-0000"})
