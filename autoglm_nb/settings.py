@@ -14,14 +14,23 @@ __all__ = [
     "LEASE_STALE_SECONDS",
     "READING_SECONDS",
     "VIEW_SECONDS",
+    "author",
     "cache_dir",
     "checkpoint_seconds",
+    "cpu_path",
+    "cpu_products",
     "debug",
+    "decision_token",
+    "decision_url",
+    "disk_quota_bytes",
     "home",
     "hub_probe_seconds",
+    "keep_adapters",
     "kernels_backend",
     "offline",
+    "prefix_bytes",
     "torch_threads",
+    "view",
 ]
 
 CONTROL_POLL_SECONDS = 0.5
@@ -70,6 +79,16 @@ def debug() -> bool:
     return os.environ.get("AUTOGLM_DEBUG", "") not in ("", "0")
 
 
+def decision_url() -> str:
+    """`AUTOGLM_DECISION_URL`: where reports are pushed for a decision; "" where there is no such system."""
+    return os.environ.get("AUTOGLM_DECISION_URL", "").strip()
+
+
+def decision_token() -> str:
+    """`AUTOGLM_DECISION_TOKEN`: sent to that system as a bearer token, and nowhere else; never stored."""
+    return os.environ.get("AUTOGLM_DECISION_TOKEN", "").strip()
+
+
 def offline() -> bool:
     """Whether `AUTOGLM_OFFLINE=1` or `HF_HUB_OFFLINE=1` forbids asking the model hub."""
     return any(os.environ.get(v, "") not in ("", "0") for v in ("AUTOGLM_OFFLINE", "HF_HUB_OFFLINE"))
@@ -85,7 +104,53 @@ def kernels_backend() -> str:
     return os.environ.get("AUTOGLM_KERNELS", "auto")
 
 
+def cpu_path() -> frozenset[str]:
+    """`AUTOGLM_CPU_PATH`: which measures a CPU trains with, comma-separated; all of them if not set, or `none`."""
+    given = os.environ.get("AUTOGLM_CPU_PATH", "").strip().lower()
+    known = ("products", "attention", "first-token", "prefix")
+    return frozenset(known if given in ("", "all") else (name.strip() for name in given.split(",")))
+
+
+def cpu_products() -> str:
+    """`AUTOGLM_CPU_PRODUCTS`: `auto` (measured), or one way for all frozen layers: plain, onednn, mkl."""
+    return os.environ.get("AUTOGLM_CPU_PRODUCTS", "auto").strip().lower()
+
+
+def prefix_bytes() -> int:
+    """`AUTOGLM_PREFIX_MB` (1024): memory of one engine for hidden states below the lowest adapted layer."""
+    return int(float(os.environ.get("AUTOGLM_PREFIX_MB", "1024")) * 2**20)
+
+
 def torch_threads() -> int | None:
     """`AUTOGLM_THREADS`: intra-op threads of a worker; None leaves torch's default."""
     given = os.environ.get("AUTOGLM_THREADS")
     return int(given) if given else None
+
+
+def author() -> str:
+    """Who signs notes: `AUTOGLM_AUTHOR`, else the name that JupyterHub gives, else nobody."""
+    return os.environ.get("AUTOGLM_AUTHOR") or os.environ.get("JUPYTERHUB_USER") or ""
+
+
+def keep_adapters() -> int | None:
+    """`AUTOGLM_KEEP_ADAPTERS` (20): so many of a study's latest adapters stay, besides best and starred ones.
+
+    `all` keeps every one.
+    """
+    given = os.environ.get("AUTOGLM_KEEP_ADAPTERS", "20").strip()
+    return None if given.lower() == "all" else max(0, int(given))
+
+
+def disk_quota_bytes() -> int | None:
+    """`AUTOGLM_DISK_QUOTA_GB`: the most that the runs of a store may take on disk; None (not set) is no limit."""
+    given = os.environ.get("AUTOGLM_DISK_QUOTA_GB", "").strip()
+    return int(float(given) * 10**9) if given else None
+
+
+def view() -> str:
+    """`AUTOGLM_VIEW`: the live view, `lab` (the JupyterLab extension's), `stock` (ipywidgets) or `auto`.
+
+    `auto` asks the front end and takes `stock` where it does not answer.
+    """
+    given = os.environ.get("AUTOGLM_VIEW", "auto").strip().lower()
+    return given if given in ("lab", "stock") else "auto"

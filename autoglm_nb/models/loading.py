@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autoglm_nb.errors import ModelError
+from autoglm_nb.models.four_bit import FOUR_BIT, check_four_bit, four_bit_arguments
 from autoglm_nb.models.methods import HEAD_NAMES
 from autoglm_nb.models.resolving import ResolvedModel
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["TASKS", "LoadedBase", "load_base", "load_tokenizer", "quiet_transformers"]
 
 TASKS = ("classification", "causal-lm")
-PRECISIONS = {"auto": "float32", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+PRECISIONS = {"auto": "float32", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"} | dict.fromkeys(
+    FOUR_BIT, "bfloat16"
+)
 
 
 @dataclass
@@ -71,19 +74,22 @@ def load_base(
         device: where the weights go.
         dtype: type of the frozen weights ("float32", "bfloat16", "float16"; "auto" keeps the file's);
             follows `precision` when left out.
-        precision: a study's precision, "auto" (float32), "fp32", "bf16" or "fp16".
+        precision: a study's precision, "auto" (float32), "fp32", "bf16" or "fp16"; "nf4" (or "4bit") holds the
+            linear layers in 4 bits, on an NVIDIA GPU with bitsandbytes.
         base_dropout: keep the model's own dropout; off by default, so that equal seeds give equal
             losses however trials are packed.
         head_seed: seed of the new classification head (a trial draws its own).
 
     Raises:
         ModelError: the task does not fit the model, or it needs code the user has not allowed.
+        UsageError: 4 bits are asked for where they cannot be had.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     from autoglm_nb.models.pooling import own_pooling
 
+    check_four_bit(precision, device)
     names = _label_names(task, num_labels, label_names)
     config = _config(resolved, base_dropout=base_dropout)
     if task == "causal-lm" and resolved.family != "decoder":
@@ -104,7 +110,7 @@ def load_base(
     kind = getattr(torch, dtype) if isinstance(dtype, str) and dtype != "auto" else dtype
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(head_seed)
-        model = _from_pretrained(auto, resolved, config, kind)
+        model = _from_pretrained(auto, resolved, config, kind, four_bit_arguments(precision, device))
     model.config.autoglm_pooling = own_pooling(resolved.path, model)
     model.requires_grad_(False)
     model.to(device)
@@ -186,13 +192,14 @@ def _config(resolved: ResolvedModel, *, base_dropout: bool) -> Any:
     return config
 
 
-def _from_pretrained(auto: Any, resolved: ResolvedModel, config: Any, dtype: Any) -> Any:
+def _from_pretrained(auto: Any, resolved: ResolvedModel, config: Any, dtype: Any, more: dict[str, Any]) -> Any:
     """Load with PyTorch's fused attention, or the plain one where a model lacks it."""
     arguments = {
         "config": config,
         "dtype": dtype,
         "use_safetensors": True,
         "trust_remote_code": resolved.trust_remote_code,
+        **more,
     }
     try:
         return auto.from_pretrained(resolved.path, attn_implementation="sdpa", **arguments)

@@ -36,7 +36,7 @@ __all__ = [
 
 METHODS: dict[str, str] = {
     "lora": "low-rank update of frozen weights (Hu et al. 2021); options rank, alpha, dropout, target_modules, "
-    "use_rslora",
+    "top_layers, use_rslora",
     "dora": "LoRA with the weights' magnitude trained apart (Liu et al. 2024)",
     "adapter": "bottleneck layers after attention and feed-forward (Houlsby et al. 2019); option adapter_width",
     "prompt": "trained embeddings before the text (Lester et al. 2021); option prompt_length",
@@ -56,6 +56,7 @@ DEFAULTS: dict[str, Any] = {
     "alpha": 16.0,
     "dropout": 0.0,
     "target_modules": "qv",
+    "top_layers": 0,
     "use_rslora": False,
     "lora_plus_ratio": 1.0,
     "adapter_width": 64,
@@ -69,7 +70,8 @@ class MethodConfig:
     """One fine-tuning method, complete and checked against a model.
 
     Fields that a method does not use keep their defaults. `target_modules` are
-    full module names; `targets` is what was asked for. `pooling` is what the classification
+    full module names; `targets` is what was asked for, in the last `top_layers` layers (0: in all).
+    `pooling` is what the classification
     head of an encoder reads: its first token (transformers' way), or the mean of the tokens.
     """
 
@@ -81,6 +83,7 @@ class MethodConfig:
     dropout: float = 0.0
     targets: str | tuple[str, ...] = "qv"
     target_modules: tuple[str, ...] = ()
+    top_layers: int = 0
     use_rslora: bool = False
     lora_plus_ratio: float = 1.0
     adapter_width: int = 64
@@ -110,7 +113,7 @@ class MethodConfig:
         return cls(**values)
 
 
-_LORA_FIELDS = ("rank", "alpha", "dropout", "targets", "target_modules", "use_rslora", "lora_plus_ratio")
+_LORA_FIELDS = ("rank", "alpha", "dropout", "targets", "target_modules", "top_layers", "use_rslora", "lora_plus_ratio")
 _USED: dict[str, tuple[str, ...]] = {
     "lora": _LORA_FIELDS,
     "dora": _LORA_FIELDS,
@@ -180,7 +183,8 @@ def check_space_against_model(space: Mapping[str, Any], report: ModelReport) -> 
     targets = reachable.get("target_modules") or [DEFAULTS["target_modules"]]
     widest = "all-linear" if "all-linear" in targets else "qv"
     faults: list[str] = []
-    for name, method in (("rank", "lora"), ("prompt_length", "prompt"), ("top_k", "top-k")):
+    limits = (("rank", "lora"), ("prompt_length", "prompt"), ("top_k", "top-k"), ("top_layers", "lora"))
+    for name, method in limits:
         values = [v for v in reachable.get(name, ()) if isinstance(v, (int, float)) and v >= 1]
         if values:
             faults += _faults({"method": method, name: int(max(values)), "target_modules": widest}, report)
@@ -212,14 +216,14 @@ def _task_and_heads(base: Any, task: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _with_targets(made: MethodConfig, model: Any, report: ModelReport) -> MethodConfig:
-    from autoglm_nb.models.targets import adapter_sites
+    from autoglm_nb.models.targets import adapter_sites, in_top_layers
 
     if made.method == "adapter":
         return replace(made, target_modules=tuple(adapter_sites(model)))
     if made.method not in LORA_METHODS:
         return made
     targets: str | list[str] = made.targets if isinstance(made.targets, str) else list(made.targets)
-    names = target_modules(model, targets)
+    names = in_top_layers(target_modules(model, targets), model, made.top_layers)
     modules = dict(model.named_modules())
     smallest = min(min(linear_size(modules[name])) for name in names)
     if made.rank > smallest:
@@ -240,6 +244,7 @@ def _faults(config: Mapping[str, Any], report: ModelReport) -> Iterator[str]:
         ("adapter_width", 8192),
         ("prompt_length", (report.max_length or 512) // 2),
         ("top_k", report.layers),
+        ("top_layers", report.layers),
     ):
         value = config.get(name)
         if value is None or name not in used:
@@ -277,6 +282,7 @@ _USUAL = {
     "adapter_width": "Choose 16, 32 or 64 for most models.",
     "prompt_length": "Choose 5 to 50.",
     "top_k": "Choose 1 or 2 to begin with.",
+    "top_layers": "Choose 1, 2 or 4, or leave it out to adapt every layer.",
 }
 
 
@@ -285,6 +291,11 @@ def _too_large(name: str, value: int, ceiling: int, report: ModelReport) -> str:
         return (
             f"`top_k` must not exceed the number of layers ({ceiling} for {report.name}), but got top_k={value}. "
             f'Choose at most {ceiling}; method = "full" trains everything.'
+        )
+    if name == "top_layers":
+        return (
+            f"`top_layers` must not exceed the number of layers ({ceiling} for {report.name}), but got "
+            f"top_layers={value}. Leave it out to adapt every layer."
         )
     if name == "prompt_length":
         return (

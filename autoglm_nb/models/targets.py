@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["TARGETS", "adapter_sites", "linear_size", "target_modules", "transformer_layers"]
+__all__ = ["TARGETS", "adapter_sites", "in_top_layers", "linear_size", "target_modules", "transformer_layers"]
 
 TARGETS = ("qv", "attention", "all-linear")
 
@@ -102,6 +102,24 @@ def target_modules(model: nn.Module, targets: str | Sequence[str]) -> list[str]:
     return found
 
 
+def in_top_layers(names: Sequence[str], model: nn.Module, top_layers: int) -> list[str]:
+    """Of these modules, the ones in the last `top_layers` layers; all of them for 0.
+
+    Raises:
+        ModelError: none of them is in those layers.
+    """
+    if not top_layers:
+        return list(names)
+    layers = [name for name, _ in transformer_layers(model)][-top_layers:]
+    found = [n for n in names if any(n.startswith(f"{layer}.") for layer in layers)]
+    if not found:
+        raise ModelError(
+            f"`top_layers` must leave some of `target_modules`, but none is in the last {top_layers} of the model. "
+            "Choose a larger `top_layers`, or leave it out."
+        )
+    return found
+
+
 def adapter_sites(model: nn.Module) -> list[str]:
     """Full names of the modules whose output a bottleneck adapter follows: two per layer.
 
@@ -124,8 +142,11 @@ def adapter_sites(model: nn.Module) -> list[str]:
 
 def linear_size(module: nn.Module) -> tuple[int, int]:
     """Input and output width of a linear module (`nn.Linear`, or GPT-2's transposed `Conv1D`)."""
-    rows, columns = cast("torch.Tensor", module.weight).shape
-    return (int(rows), int(columns)) if type(module).__name__ == "Conv1D" else (int(columns), int(rows))
+    if type(module).__name__ == "Conv1D":
+        rows, columns = cast("torch.Tensor", module.weight).shape
+        return int(rows), int(columns)
+    linear = cast("nn.Linear", module)  # its own figures, for a quantised weight has another shape
+    return int(linear.in_features), int(linear.out_features)
 
 
 def _linear_names(model: nn.Module) -> list[str]:

@@ -34,10 +34,17 @@ ASHA_PEERS = 4
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to end the trial now, and why (or why not)."""
+    """Whether to end the trial now or set it aside for later, and why (or why not).
+
+    Attributes:
+        prune: it never goes on.
+        because: the figures behind the decision.
+        pause: it is set aside at its checkpoint; asked again when more is known, it may go on.
+    """
 
     prune: bool
     because: str
+    pause: bool = False
 
 
 class Pruner(ABC):
@@ -121,11 +128,12 @@ class MedianPruner(Pruner):
 
 
 class AshaPruner(Pruner):
-    """Asynchronous successive halving (Li et al. 2020, MLSys, algorithm 2) without promotion.
+    """Asynchronous successive halving (Li et al. 2020, MLSys, algorithm 2).
 
     Rungs are evaluations 1, η, η², …. A trial goes on from a rung when it is among
     the best 1/η of all trials that have reported there, whatever became of them.
-    Unlike the paper a trial that is not promoted ends at once instead of waiting.
+    One that is not is paused at its checkpoint; judged again after others have
+    reported, it may be promoted. Who is paused at the end of the search is pruned.
     """
 
     def __init__(
@@ -149,7 +157,7 @@ class AshaPruner(Pruner):
         figures = f"{_figure(value)} at {self._place(rung)}, place {place} of {field}"
         if place > places:
             cut = sorted([*known, value], reverse=self.maximize)[places - 1]
-            return Decision(True, f"{figures}; the best {places} go on, from {_figure(cut)}")
+            return Decision(False, f"{figures}; the best {places} go on, from {_figure(cut)}", pause=True)
         return Decision(False, f"{figures}; the best {places} go on")
 
     def _is_rung(self, evaluation: int) -> bool:

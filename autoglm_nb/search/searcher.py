@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,12 +109,28 @@ class Searcher:
         attributes = None if mark is None else {LISTED: mark}
         self.study.enqueue_trial(params, user_attrs=attributes)
 
-    def ask(self) -> Proposal | None:
-        """The next proposal: a parked trial, an enqueued one, or the sampler's own; None when exhausted."""
+    def ask(self, *, skip: Collection[int] = ()) -> Proposal | None:
+        """The next proposal: a parked trial, an enqueued one, or the sampler's own; None when exhausted.
+
+        Args:
+            skip: numbers of parked trials that are to stay parked.
+        """
         waiting = self.study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
-        if not waiting and self._sampler.exhausted(self.study):
+        for trial in waiting:
+            if trial.number not in skip:
+                return self.take(trial.number)
+        if self._sampler.exhausted(self.study):
             return None
-        return self._propose(self.study.ask())
+        # `study.ask` would hand out a parked trial first, whichever it is
+        self.study._thread_local.cached_all_trials = None
+        trial_id = self.study._storage.create_new_trial(self.study._study_id)
+        return self._propose(optuna.Trial(self.study, trial_id))
+
+    def take(self, number: int) -> Proposal:
+        """A parked or enqueued trial, by its number, set running again."""
+        self.study._thread_local.cached_all_trials = None
+        self.study._storage.set_trial_state_values(self._id(number), OptunaState.RUNNING)
+        return self._propose(self._trial(number))
 
     def adopt(self, number: int) -> Proposal:
         """The proposal of a running trial that a dead worker left, finished as that worker would have.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autoglm_nb.session.openautoglm import OpenAutoGLM
     from autoglm_nb.session.planning import Plan, plan
     from autoglm_nb.session.results import Results
+    from autoglm_nb.session.teamwork import open_shared, share
     from autoglm_nb.session.tuner import AutoTuner
 
 __all__ = [
@@ -30,7 +31,9 @@ __all__ = [
     "attach",
     "dry_run",
     "launch",
+    "open_shared",
     "plan",
+    "share",
     "studies",
 ]
 
@@ -43,7 +46,9 @@ _LAZY = {
     "attach": "handle",
     "dry_run": "estimate",
     "launch": "handle",
+    "open_shared": "teamwork",
     "plan": "planning",
+    "share": "teamwork",
     "studies": "handle",
 }
 

@@ -33,7 +33,7 @@ __all__ = [
 
 TASKS = ("classification", "causal-lm")
 PRUNERS = ("median", "asha", "none")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "nf4", "4bit")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -116,7 +116,7 @@ def check_device(faults: Faults, device: str) -> None:
 
 def check_numbers(faults: Faults, **given: int | None) -> None:
     """Options that take a whole number with a least value."""
-    least = {"trials": 1, "seeds": 0, "max_length": 8, "max_rows": 10, "seed": 0}
+    least = {"trials": 1, "seeds": 0, "max_length": 8, "max_rows": 10, "seed": 0, "pack": 1}
     for option, value in given.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least[option]):
             faults.add(

@@ -24,7 +24,7 @@ EFFICIENCY = 0.4
 """Share of the matrix product's speed that training reaches (short texts, small products)."""
 
 MICRO_BATCH_TOKENS = 32 * 64
-BYTES = {"fp32": 4, "auto": 4, "bf16": 2, "fp16": 2}
+BYTES = {"fp32": 4, "auto": 4, "bf16": 2, "fp16": 2, "nf4": 0.6, "4bit": 0.6}
 EVALUATION_SHARE = 0.25
 TOKENS_PER_TEXT = 32
 """Where nothing is known about the length of the texts."""

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoglm_nb import settings
+from autoglm_nb import decisions, hooks, settings
 from autoglm_nb.errors import AutoGLMError, UsageError, WorkerError
 from autoglm_nb.protocol import Action, Snapshot, StudySpec, StudyState
 from autoglm_nb.session.planning import Plan
+from autoglm_nb.session.teamwork import Teamwork
 from autoglm_nb.store import Store, StudySummary, registry, snapshot
 from autoglm_nb.tuning import executors
 from autoglm_nb.tuning.context import Extras
@@ -34,7 +35,7 @@ _followers: dict[tuple[Path, str], Follower] = {}
 _lock = threading.Lock()
 
 
-class StudyHandle:
+class StudyHandle(Teamwork):
     """One study. Made by `launch` and `attach`; thread-safe."""
 
     def __init__(self, home: Path, name: str) -> None:
@@ -86,19 +87,26 @@ class StudyHandle:
         """Go on after a pause, an interruption or a stop.
 
         Raises:
-            UsageError: a custom objective is needed again: run its cell.
+            UsageError: a custom objective is needed again, or the data, which did not come with a shared
+                file: run its cell.
         """
         holder = self._store.holder(self.name)
         if holder is not None and holder.alive:
             self._store.request(self.name, Action.RESUME)
             return
         spec = self.spec
+        if self._store.provenance(self.name).get("brought_in") and spec.data.path is None:
+            raise UsageError(
+                f"Study {self.name!r} was brought in from a shared file, without its data. Run its cell on the same "
+                f"data with `--name {self.name}` to continue it, or on other data with `--fork`."
+            )
         if spec.objective is not None:
             raise UsageError(
                 f"Study {self.name!r} was started with the objective {spec.objective!r}, which is not stored. "
                 "Run its cell again to continue it."
             )
         _start_worker(self.home, spec, Extras())
+        _tell_others(self.home, self.name)
 
     def stop(self) -> None:
         """End the study; finished trials are kept, running ones can be continued later."""
@@ -166,9 +174,14 @@ class StudyHandle:
 
         return Results(self.home, self.name)
 
-    def best_model(self, device: str = "cpu") -> TunedModel:
-        """The best trial's model, ready for `.predict(texts)`."""
-        return self.results().best_model(device=device)
+    def best_model(
+        self, device: str = "cpu", *, force: bool = False, base: str | os.PathLike[str] | None = None
+    ) -> TunedModel:
+        """The best trial's model, ready for `.predict(texts)`; one that was rejected only with `force`.
+
+        `base` is the folder of the base model, where it cannot be found by its name.
+        """
+        return self.results().best_model(device=device, force=force, base=base)
 
     def log(self, lines: int = 40) -> str:
         """The last lines of the worker's log."""
@@ -211,10 +224,12 @@ def launch(plan: Plan) -> StudyHandle:
         store.continue_study(spec)
         holder = store.holder(spec.name)
         if (holder is not None and holder.alive) or _complete(store, spec) or _on_its_way(store, plan):
+            _tell_others(plan.home, spec.name)
             return StudyHandle(plan.home, spec.name)
     else:
         store.create_study(spec)
     _start_worker(plan.home, spec, plan.extras)
+    _tell_others(plan.home, spec.name)
     return StudyHandle(plan.home, spec.name)
 
 
@@ -227,6 +242,7 @@ def attach(name: str, home: str | os.PathLike[str] | None = None) -> StudyHandle
     folder = Path(home).expanduser().resolve() if home else settings.home()
     store = Store(folder, create=False)
     store.spec(name)
+    _tell_others(folder, name)
     return StudyHandle(folder, name)
 
 
@@ -236,6 +252,12 @@ def studies(home: str | os.PathLike[str] | None = None) -> list[StudySummary]:
     if not (folder / "studies.db").exists():
         return []
     return Store(folder, create=False).studies()
+
+
+def _tell_others(home: Path, name: str) -> None:
+    """See that trackers are told about a study, and that what waits for the decision system is sent."""
+    hooks.start(home, name)
+    decisions.resume(home)
 
 
 def _complete(store: Store, spec: StudySpec) -> bool:

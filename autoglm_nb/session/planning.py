@@ -22,6 +22,7 @@ from typing import Any
 from autoglm_nb import data as data_room
 from autoglm_nb import models, settings
 from autoglm_nb.errors import DiskFullError, SpaceError, UsageError, did_you_mean
+from autoglm_nb.hooks import check as check_hooks
 from autoglm_nb.protocol import DataSpec, StudySpec
 from autoglm_nb.session.checks import (
     TASKS,
@@ -82,6 +83,7 @@ def plan(
     constraints: Sequence[str] = (),
     pruner: str = "median",
     strategy: Any = "bayesian",
+    pack: int | None = None,
     executor: str = "process",
     device: str = "auto",
     precision: str = "auto",
@@ -91,6 +93,7 @@ def plan(
     trust_remote_code: bool = False,
     objective: str | Callable[..., Any] | None = None,
     enqueue: Sequence[Mapping[str, Any]] = (),
+    log_to: Sequence[str] = (),
     fork: bool = False,
     cell: str = "",
     first_line: int = 1,
@@ -107,6 +110,8 @@ def plan(
         first_line: number of the space's first line in its cell, for the faults' line numbers.
         budget: active worker time, as seconds or like "20m", "1h30m".
         objective: a function `(config, report) -> value` in place of training, or its name in `names`.
+        pack: trials trained side by side; None: as many as were measured to pay.
+        log_to: trackers that are told about the study: "mlflow", "wandb", "tensorboard".
 
     Raises:
         UsageError: with every fault found.
@@ -122,7 +127,7 @@ def plan(
     )
     check_device(faults, device)
     task = task if task in TASKS else None  # told already
-    check_numbers(faults, trials=trials, seeds=seeds, max_length=max_length, max_rows=max_rows, seed=seed)
+    check_numbers(faults, trials=trials, seeds=seeds, max_length=max_length, max_rows=max_rows, seed=seed, pack=pack)
 
     given = faults.check(lambda: _given_space(space, names, strict=function is None, first_line=first_line))
     model_names = goal.model_names(given or Space(), model or "")
@@ -169,6 +174,7 @@ def plan(
         ),
         "",
     )
+    hooks = faults.check(lambda: check_hooks((log_to,) if isinstance(log_to, str) else log_to), ())
     check_objectives(faults, objectives, constraints, custom=function is not None, task=found_task, metric=metric)
 
     default_name = _default_name(data_spec, model_names, function)
@@ -203,6 +209,7 @@ def plan(
         seeds=seeds if function is None else 0,
         baseline=baseline and function is None,
         max_length=max_length,
+        pack=pack,
         executor=executor,
         device=device,
         precision=precision,
@@ -213,6 +220,7 @@ def plan(
         enqueue=tuple(dict(e) for e in enqueue),
         cell=cell,
         notebook=notebook,
+        hooks=hooks,
     )
     if len(objectives) == 1 and metric is None:
         spec = dataclasses.replace(spec, metric=objectives[0])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoglm_nb.errors import StoreError
 from autoglm_nb.protocol import FinalSnapshot, Snapshot, TrialSnapshot
-from autoglm_nb.store import Store, snapshot
+from autoglm_nb.store import Store, refuse_if_rejected, snapshot
 
 if TYPE_CHECKING:
     import pandas
@@ -101,11 +101,22 @@ class Results:
             )
         return folder
 
-    def best_model(self, device: str = "cpu") -> TunedModel:
-        """The best trial's model with tokeniser, label names and preprocessing: `.predict(texts)`."""
+    def best_model(
+        self, device: str = "cpu", *, force: bool = False, base: str | os.PathLike[str] | None = None
+    ) -> TunedModel:
+        """The best trial's model with tokeniser, label names and preprocessing: `.predict(texts)`.
+
+        `base` is the folder of the base model where it cannot be found by its name, as it may be
+        with a study that somebody shared.
+
+        Raises:
+            RejectedError: a decision system rejected it, and `force` is False.
+            StoreError: no completed trial, or its adapter was removed.
+        """
         from autoglm_nb.models import TunedModel
 
-        return TunedModel.load(self.adapter_path, device=device)
+        refuse_if_rejected(self._store, self.name, force=force)
+        return TunedModel.load(self.adapter_path, device=device, base=None if base is None else os.fspath(base))
 
     def explain(self, what: tuple[str, ...] = ALL, trial: int | None = None) -> Explanation:
         """Why the winner won, as text, table and plot."""

@@ -188,6 +188,10 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         _modules,
         "Which layers get an adapter.",
     ),
+    "top_layers": _count(
+        "Choose 1, 2 or 4, or leave it out to adapt every layer.",
+        "LoRA and DoRA: adapt only so many of the last layers; what lies below is computed once for all trials.",
+    ),
     "use_rslora": _switch("Scale by alpha / sqrt(rank) instead of alpha / rank (rank-stabilised LoRA)."),
     "lora_plus_ratio": _real(
         "at least 1",

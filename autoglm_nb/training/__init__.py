@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoglm_nb.training.adaptive_lr import AdaptiveLR
+    from autoglm_nb.training.build import PACKED_METHODS
     from autoglm_nb.training.checkpoint import LossLog, newest_checkpoint
     from autoglm_nb.training.engine import Engine, StepResult
     from autoglm_nb.training.memory import is_out_of_memory
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from autoglm_nb.training.precision import base_dtype, resolve_device, resolve_precision
 
 __all__ = [
+    "PACKED_METHODS",
     "AdaptiveLR",
     "Engine",
     "LossLog",
@@ -53,6 +55,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "PACKED_METHODS": "build",
     "AdaptiveLR": "adaptive_lr",
     "Engine": "engine",
     "LossLog": "checkpoint",

@@ -8,17 +8,23 @@ takes new memory. The base itself is never changed, so there is nothing to resto
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from autoglm_nb import settings
 from autoglm_nb.errors import ModelError
+from autoglm_nb.training.attention import use_short_attention
+from autoglm_nb.training.frozen import freeze_linears
 from autoglm_nb.training.heads import HeadRouter, fresh_head, keep_labelled, seeded_generator
+from autoglm_nb.training.lastlayer import read_first_token_only
 from autoglm_nb.training.lowrank import SlotAdapter
 from autoglm_nb.training.packed import PackedLinear, RowMap, is_packable, linear_weight
 from autoglm_nb.training.plan import RunPlan
+from autoglm_nb.training.quantised import check_method
 from autoglm_nb.training.slots import LossScale, Slot
 
 if TYPE_CHECKING:
@@ -30,12 +36,18 @@ PACKED_METHODS = ("lora", "dora")
 
 
 class PackedModel:
-    """The frozen model that all packed slots share; layers are wrapped when first targeted."""
+    """The frozen model that all packed slots share; layers are wrapped when first targeted.
+
+    On a CPU its frozen products, its attention and its last layer are replaced by quicker
+    ones that give the same numbers.
+    """
 
     def __init__(self, base: LoadedBase, dtype: torch.dtype, checkpointing: bool) -> None:
         self.row_map = RowMap()
-        self.model = _prepared_copy(base, self.row_map, checkpointing)
+        self.model = _bare_copy(base, checkpointing)
         _cast_frozen(self.model, dtype)
+        self.measures = _on_cpu(self.model, base)
+        _keep_labelled(self.model, base, self.row_map)
         self.layers: dict[str, PackedLinear] = {}
         self.heads: dict[str, HeadRouter] = {}
         for name in base.head_modules:
@@ -59,6 +71,10 @@ class PackedModel:
             self.layers[name] = PackedLinear(module, name, self.row_map)
             _set_module(self.model, name, self.layers[name])
         return self.layers[name]
+
+    def describe(self) -> dict[str, Any]:
+        """What was done to the frozen model on this processor, for the record; empty on a GPU."""
+        return dict(self.measures)
 
     def attach(self, slot: Slot) -> None:
         for name, adapter in slot.adapters.items():
@@ -116,6 +132,7 @@ def make_solo_slot(
     """A slot with a model of its own."""
     from autoglm_nb.models import apply_method
 
+    check_method(method.method, base.model)
     prepared = _prepared_copy(base, row_map, checkpointing)
     for name in base.head_modules:
         head = _fresh(base, name, plan.seed)
@@ -146,21 +163,49 @@ def has_dropout(model: nn.Module) -> bool:
 
 def _prepared_copy(base: LoadedBase, row_map: RowMap, checkpointing: bool) -> nn.Module:
     """The base's modules over the same weights, without a KV cache, logits only where labelled."""
+    copy = _bare_copy(base, checkpointing)
+    if next(copy.parameters()).device.type == "cpu" and "attention" in settings.cpu_path():
+        use_short_attention(copy)
+    _keep_labelled(copy, base, row_map)
+    return copy
+
+
+def _bare_copy(base: LoadedBase, checkpointing: bool) -> nn.Module:
     from autoglm_nb.models.apply import share_frozen
 
     copy: Any = share_frozen(base.model)
     if hasattr(copy, "config"):
         copy.config.use_cache = False
-    if base.task == "causal-lm":
-        output = copy.get_output_embeddings()
-        if output is not None:
-            keep_labelled(output, row_map)
     if checkpointing:
         if hasattr(copy, "activation_checkpointing_enable"):  # its name since transformers 5
             copy.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         else:
             copy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return copy
+    return copy  # type: ignore[no-any-return]
+
+
+def _keep_labelled(copy: Any, base: LoadedBase, row_map: RowMap) -> None:
+    output = copy.get_output_embeddings() if base.task == "causal-lm" else None
+    if output is not None:
+        keep_labelled(output, row_map)
+
+
+def _on_cpu(model: Any, base: LoadedBase) -> dict[str, Any]:
+    """The measures of the CPU path that apply to a frozen model, and what they came to."""
+    from autoglm_nb.models.targets import transformer_layers
+
+    wanted = settings.cpu_path()
+    if next(model.parameters()).device.type != "cpu":
+        return {}
+    done: dict[str, Any] = {}
+    if "products" in wanted:
+        done |= freeze_linears(model, skip=tuple(base.head_modules))
+    if "attention" in wanted:
+        done["short_attention"] = use_short_attention(model)
+    if "first-token" in wanted and base.task == "classification" and not has_dropout(model):
+        with contextlib.suppress(ModelError):  # a model without a stack of layers has no last one
+            done["first_token_only"] = read_first_token_only(model, transformer_layers(model)[-1][1])
+    return done
 
 
 def _cast_frozen(model: nn.Module, dtype: torch.dtype) -> None:

@@ -10,7 +10,7 @@ belongs to two slots and no operation crosses rows.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,19 +18,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from autoglm_nb.errors import AutoGLMError, OutOfMemoryError, TrialError, UsageError
+from autoglm_nb.errors import AutoGLMError, TrialError, UsageError
 from autoglm_nb.training import checkpoint as checkpoints
 from autoglm_nb.training.build import PACKED_METHODS, PackedModel, has_dropout, make_packed_slot, make_solo_slot
 from autoglm_nb.training.evaluate import evaluate_slot, measure_latency
 from autoglm_nb.training.heads import seeded_generator, total_parameters
 from autoglm_nb.training.loss import pass_logits, segment_losses
-from autoglm_nb.training.memory import PassMemory, PeakMemory, is_out_of_memory, release_memory
+from autoglm_nb.training.memory import PassMemory, PeakMemory, release_memory, translated
 from autoglm_nb.training.packed import RowMap
 from autoglm_nb.training.packing import Packer, measured_overhead
 from autoglm_nb.training.plan import RunPlan
 from autoglm_nb.training.precision import base_dtype, resolve_device, resolve_precision
+from autoglm_nb.training.prefix import prefix_for
 from autoglm_nb.training.rounds import Epochs, Round, Rounds, make_rounds
-from autoglm_nb.training.slots import Slot
+from autoglm_nb.training.slots import Slot, update_together
 from autoglm_nb.training.steps import StepResult
 
 if TYPE_CHECKING:
@@ -79,9 +80,11 @@ class Engine:
         self._slots: dict[int, Slot] = {}
         self._orders: dict[tuple[int, int], Epochs] = {}
         self._base_dropout = has_dropout(base.model)
+        self.prefix = prefix_for(base, data, self.device, self.precision, whole=self._base_dropout)
         self._peak = PeakMemory(self.device)
         self._pass_memory = PassMemory(self.device)
         self._peak_gb = 0.0
+        self.why_alone = "One trial at a time was asked for."
         self.packer = Packer(base.model, self.device, self._measured_overhead)
         if self._base_dropout and self.capacity > 1:
             raise UsageError(
@@ -124,6 +127,7 @@ class Engine:
                 packed = self._packed_model()
                 slot = make_packed_slot(free[0], plan, self.base, packed, method, scaled)
                 packed.attach(slot)
+                slot.micro_batch = min(slot.micro_batch, self.packer.rows_that_fit(int(max(self.data.train.lengths))))
             else:
                 slot = make_solo_slot(
                     free[0], plan, self.base, self._solo_map, method, self.gradient_checkpointing, scaled
@@ -167,25 +171,38 @@ class Engine:
     def step_of(self, slot: int) -> int:
         return self._slots[slot].step
 
+    def shares(self, config: Mapping[str, Any]) -> bool:
+        """Whether a run of this configuration shares its passes with others."""
+        return str(config.get("method", "lora")) in PACKED_METHODS
+
     def set_micro_batch(self, slot: int, micro_batch: int) -> None:
         """Change how a slot's batch is split; gradients and dropout masks stay the same."""
         self._slots[slot].micro_batch = max(1, micro_batch)
 
     # -- training ------------------------------------------------------------
 
-    def step(self) -> dict[int, StepResult]:
+    def groups(self) -> list[list[int]]:
+        """The unfinished slots, those that share passes together and every other one by itself."""
+        active = [slot for slot in self._slots.values() if not slot.done]
+        packed = [slot.number for slot in active if slot.packed]
+        return ([packed] if packed else []) + [[slot.number] for slot in active if not slot.packed]
+
+    def step(self, only: Collection[int] | None = None) -> dict[int, StepResult]:
         """One optimizer step of every slot that is not finished.
+
+        Args:
+            only: of these slots alone.
 
         Raises:
             OutOfMemoryError: nothing was updated and no gradient is left; the step may be
                 repeated after `set_micro_batch`, or the slot evicted.
             DiskFullError: the losses file cannot be written.
         """
-        active = [slot for slot in self._slots.values() if not slot.done]
-        packed = [slot for slot in active if slot.packed]
         results: dict[int, StepResult] = {}
-        for group in ([packed] if packed else []) + [[slot] for slot in active if not slot.packed]:
-            results.update(self._step_group(group))
+        for group in self.groups():
+            chosen = [self._slots[n] for n in group if only is None or n in only]
+            if chosen:
+                results.update(self._step_group(chosen))
         for number, result in results.items():
             log = self._slots[number].losses
             if log is not None and result.updated:
@@ -205,7 +222,7 @@ class Engine:
             # One wait for the device per step, however many slots.
             numbers = torch.stack([x for n in norms for x in (n.loss.float(), n.grad_norm.float())]).tolist()
             rates = [slot.learning_rate for slot in slots]
-            updated = [s.update(loss, norm) for s, loss, norm in zip(slots, numbers[::2], numbers[1::2], strict=True)]
+            updated = update_together(slots, numbers[::2], numbers[1::2])
         except Exception as error:
             for slot in slots:
                 slot.clear()
@@ -261,6 +278,7 @@ class Engine:
     def passing(self, slot: Slot, row_map: RowMap, one: Round, index: int | None = None) -> Iterator[None]:
         """The surroundings of one forward (and backward) pass; `index` is None in evaluation."""
         with ExitStack() as stack:
+            stack.enter_context(self.prefix.passing(self.model_of(slot)[0], row_map, self._methods(one), one))
             stack.enter_context(row_map.over(one.segments, one.labelled))
             if slot.model is not None and self.precision != "fp32":
                 stack.enter_context(torch.autocast(self.device.type, dtype=base_dtype(self.precision)))
@@ -364,6 +382,9 @@ class Engine:
         with packed.row_map.over(()):
             return measured_overhead(packed.model, self.device, key)
 
+    def _methods(self, one: Round) -> list[Any]:
+        return [self._slots[s.slot].method for s in one.segments if s.slot in self._slots]
+
     def _order(self, slot: Slot) -> Epochs:
         from autoglm_nb.data import BatchOrder
 
@@ -375,12 +396,4 @@ class Engine:
         return self._orders[key]
 
     def _translated(self, error: Exception) -> Exception:
-        """The error to raise for one from torch; memory is given back first."""
-        if isinstance(error, AutoGLMError) or not is_out_of_memory(error):
-            return error
-        error.__traceback__ = None  # its frames hold the activations
-        release_memory(self.device)
-        return OutOfMemoryError(
-            f"A step must fit into memory, but an allocation failed ({str(error).splitlines()[0][:120]}). "
-            "Use a smaller micro-batch, `--max-length` or rank, or `--precision bf16`."
-        )
+        return translated(error, self.device)

@@ -1,15 +1,17 @@
 """Scoring a slot: the task's metrics and the latency at which they were had.
 
-Rows are read in order of length, so that little is padded; the result does not
-depend on the order. Nothing random happens here, so training cannot be disturbed.
-Latency is the time of a forward pass over a batch divided by its rows, at the batch
-size stated beside it, tokenisation not included.
+Rows are read in order of length, so that little is padded, and as many at once as make
+a pass worth its fixed cost; the result does not depend on either. Nothing random happens
+here, so training cannot be disturbed. Latency is the time of a forward pass over a batch
+divided by its rows, at the batch size stated beside it, tokenisation not included. A few
+batches of that size, from the shortest to the longest, are timed on the way; they go
+through the whole model, while the others may begin above the frozen layers (`prefix`).
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +32,17 @@ if TYPE_CHECKING:
 __all__ = ["EVALUATION_BATCH", "evaluate_slot", "measure_latency"]
 
 EVALUATION_BATCH = 32
+"""Rows of a batch that is timed."""
+
+TIMED_BATCHES = 6
+TOKENS = 2048
+"""Of the other batches, padding included."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    rows: np.ndarray[Any, Any]
+    timed: bool
 
 
 @dataclass
@@ -38,12 +51,9 @@ class _Tally:
 
     loss: float = 0.0
     terms: int = 0
-    truth: list[int] | None = None
-    predicted: list[int] | None = None
-    seconds: list[float] | None = None
-
-    def __post_init__(self) -> None:
-        self.truth, self.predicted, self.seconds = [], [], []
+    truth: list[int] = field(default_factory=list)
+    predicted: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
 
 def evaluate_slot(engine: Engine, slot: Slot, split: str, limit_rows: int | None) -> dict[str, Any]:
@@ -64,15 +74,17 @@ def evaluate_slot(engine: Engine, slot: Slot, split: str, limit_rows: int | None
     rows = stratified_rows(encoded.labels if classify else None, len(encoded.lengths), limit_rows or 2**62)
     rows = rows[np.argsort(np.asarray(encoded.lengths)[rows], kind="stable")]
     batch_size = EVALUATION_BATCH
+    batches = _mixed(rows, np.asarray(encoded.lengths))
     while True:
         try:
-            tally = _read(engine, slot, encoded, rows, batch_size)
+            tally = _read(engine, slot, encoded, batches)
             break
         except Exception as error:
-            if batch_size == 1 or not is_out_of_memory(error):
+            if len(batches) == len(rows) or not is_out_of_memory(error):
                 raise
         release_memory(engine.device)
-        batch_size //= 2
+        batch_size = min(batch_size, max(len(b.rows) for b in batches) // 2)
+        batches = _equal(rows, batch_size)
     loss = tally.loss / max(1, tally.terms)
     p50, p95 = latency_percentiles(tally.seconds or [0.0])
     metrics: dict[str, Any] = {"loss": loss, "rows": len(rows)}
@@ -91,8 +103,8 @@ def measure_latency(
     """p50 and p95 in milliseconds per sample at a batch size, over fixed rows, after a warm-up."""
     encoded = _split(engine, split)
     rows = stratified_rows(None, len(encoded.lengths), batch_size * batches)
-    _read(engine, slot, encoded, rows[: 3 * batch_size], batch_size)
-    p50, p95 = latency_percentiles(_read(engine, slot, encoded, rows, batch_size).seconds or [0.0])
+    _read(engine, slot, encoded, _equal(rows[: 3 * batch_size], batch_size))
+    p50, p95 = latency_percentiles(_read(engine, slot, encoded, _equal(rows, batch_size)).seconds or [0.0])
     return {"latency_ms_p50": p50, "latency_ms_p95": p95, "latency_batch_size": batch_size}
 
 
@@ -105,25 +117,53 @@ def _split(engine: Engine, name: str) -> EncodedSplit:
     return encoded
 
 
-def _read(engine: Engine, slot: Slot, split: EncodedSplit, rows: np.ndarray[Any, Any], batch_size: int) -> _Tally:
+def _equal(rows: np.ndarray[Any, Any], batch_size: int) -> list[_Batch]:
+    """All rows in timed batches of one size."""
+    return [_Batch(rows[i : i + batch_size], True) for i in range(0, len(rows), batch_size)]
+
+
+def _mixed(rows: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> list[_Batch]:
+    """Some batches to be timed, evenly spread over the rows as they come, and the rest as large as is good."""
+    equal = _equal(rows, EVALUATION_BATCH)
+    wanted = max(1, min(TIMED_BATCHES, len(equal) // 4))
+    timed = {(2 * i + 1) * len(equal) // (2 * wanted) for i in range(wanted)}
+    batches = []
+    waiting: list[int] = []
+    for number, batch in enumerate(equal):
+        if number in timed:
+            batches.append(batch)
+            continue
+        for row in batch.rows.tolist():
+            if waiting and (len(waiting) + 1) * max(int(lengths[row]), int(lengths[waiting[-1]])) > TOKENS:
+                batches.append(_Batch(np.asarray(waiting), False))
+                waiting = []
+            waiting.append(row)
+    if waiting:
+        batches.append(_Batch(np.asarray(waiting), False))
+    return batches
+
+
+def _read(engine: Engine, slot: Slot, split: EncodedSplit, batches: list[_Batch]) -> _Tally:
     tally = _Tally()
     model, row_map = engine.model_of(slot)
     task = engine.base.task
     model.eval()
-    for start in range(0, len(rows), batch_size):
-        chosen = rows[start : start + batch_size]
-        segment = Segment(slot.number, 0, len(chosen))
-        one = make_round(split, chosen, [segment], engine.data.pad_id, task, engine.device)
+    for batch in batches:
+        segment = Segment(slot.number, 0, len(batch.rows))
+        one = make_round(split, batch.rows, [segment], engine.data.pad_id, task, engine.device)
+        if batch.timed:
+            one = replace(one, split=None)  # what is served later has no cache of hidden states
         began = time.perf_counter()
         with torch.no_grad(), engine.passing(slot, row_map, one):
             logits, targets = pass_logits(model, one.batch, task, row_map)
             if engine.device.type == "cuda":
                 torch.cuda.synchronize(engine.device)
-            tally.seconds.append((time.perf_counter() - began) / len(chosen))  # type: ignore[union-attr]
+            if batch.timed:
+                tally.seconds.append((time.perf_counter() - began) / len(batch.rows))
             (loss,) = segment_losses(logits, targets, one.terms, [0.0])
         tally.loss += float(loss)
         tally.terms += one.terms[0]
         if task != "causal-lm":
-            tally.truth += targets.tolist()  # type: ignore[operator]
-            tally.predicted += logits.argmax(dim=-1).tolist()  # type: ignore[operator]
+            tally.truth += targets.tolist()
+            tally.predicted += logits.argmax(dim=-1).tolist()
     return tally

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from autoglm_nb.errors import OutOfMemoryError
+from autoglm_nb.errors import AutoGLMError, OutOfMemoryError
 
-__all__ = ["PassMemory", "PeakMemory", "is_out_of_memory", "release_memory"]
+__all__ = ["PassMemory", "PeakMemory", "is_out_of_memory", "release_memory", "translated"]
 
 _MESSAGES = (
     "out of memory",
@@ -49,6 +49,18 @@ def release_memory(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def translated(error: Exception, device: torch.device) -> Exception:
+    """The error to raise for one from torch; memory is given back first."""
+    if isinstance(error, AutoGLMError) or not is_out_of_memory(error):
+        return error
+    error.__traceback__ = None  # its frames hold the activations
+    release_memory(device)
+    return OutOfMemoryError(
+        f"A step must fit into memory, but an allocation failed ({str(error).splitlines()[0][:120]}). "
+        "Use a smaller micro-batch, `--max-length` or rank, or `--precision bf16`."
+    )
 
 
 class PeakMemory:

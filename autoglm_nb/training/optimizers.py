@@ -14,11 +14,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from autoglm_kernels import backend_for
 from autoglm_nb.errors import UsageError, did_you_mean
 
-__all__ = ["OPTIMIZERS", "make_optimizer", "parameter_groups"]
+__all__ = ["ONE_LAUNCH", "OPTIMIZERS", "make_optimizer", "parameter_groups", "steps_in_one_launch"]
 
 OPTIMIZERS = ("adamw", "adam", "sgd", "adafactor")
+
+ONE_LAUNCH = ("adamw", "adam")
+"""Optimizers that `autoglm_kernels` steps for many slots at once."""
 
 MOMENTUM = 0.9
 """Of `sgd`, unless the configuration says `momentum`."""
@@ -49,6 +53,11 @@ def parameter_groups(
     return [groups[key] for key in sorted(groups)]
 
 
+def steps_in_one_launch(device: torch.device) -> bool:
+    """Whether the optimizers of `ONE_LAUNCH` step by a kernel on this device."""
+    return backend_for(device) == "triton"
+
+
 def make_optimizer(parameters: Mapping[str, nn.Parameter], config: Mapping[str, Any]) -> torch.optim.Optimizer:
     """The optimizer of a completed configuration.
 
@@ -71,8 +80,10 @@ def make_optimizer(parameters: Mapping[str, nn.Parameter], config: Mapping[str, 
         lora_plus_ratio=float(config.get("lora_plus_ratio") or 1.0),
     )
     betas = (float(config["beta1"]), float(config["beta2"]))
-    # One fused call instead of several per tensor; the same arithmetic but for rounding.
+    # One fused call instead of several per tensor; the same arithmetic but for rounding. Slots that step together
+    # in one launch (`slots.update_together`) keep their step counts on the host, where a fused optimizer has not.
     fused = all(p.dtype == torch.float32 and p.device.type in ("cpu", "cuda") for p in parameters.values())
+    fused = fused and not (name in ONE_LAUNCH and any(steps_in_one_launch(p.device) for p in parameters.values()))
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, fused=fused)
     if name == "adam":

@@ -1,8 +1,11 @@
-"""Layers that see the rows of several slots at once.
+"""Layers that see the rows of several slots at once: the one place where the kernels are chosen.
 
 A pass over a pack concatenates the rows of all slots along dimension 0. The
 `RowMap` says which rows belong to whom; every packed layer holds the same one.
 Layers that are not packed (norms, attention, embeddings) treat rows apart anyway.
+
+`autoglm_kernels.backend_for` says how the low-rank terms are added: by Triton kernels
+on a GPU (`grouped`), by a loop over the slots elsewhere (`lowrank`).
 """
 
 from __future__ import annotations
@@ -14,9 +17,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from autoglm_kernels import backend_for
 from autoglm_nb.errors import ModelError
 from autoglm_nb.training.dropout import dropout_key
-from autoglm_nb.training.lowrank import LowRankTerm, SlotAdapter, add_low_rank
+from autoglm_nb.training.grouped import GroupedPass
+from autoglm_nb.training.lowrank import LowRankTerm, SlotAdapter, add_low_rank, scale_rows
+from autoglm_nb.training.quantised import dense_weight, is_quantised
 
 __all__ = ["PackedLinear", "RowMap", "Segment", "is_packable", "linear_weight"]
 
@@ -39,12 +45,20 @@ class Segment:
 class RowMap:
     """The segments of the pass under way, shared by all packed layers of a model.
 
-    `labelled` marks the positions [rows, positions] whose logits are wanted.
+    Attributes:
+        segments: in row order.
+        labelled: the positions [rows, positions] whose logits are wanted.
+        layers: the adapters of every packed layer, by slot, by the layer's name; layers enter themselves.
+        grouped: the kernels' tables of the pass.
+        fuse: let the kernels make plain base products too; off until measured on a GPU.
     """
 
     def __init__(self) -> None:
         self.segments: tuple[Segment, ...] = ()
         self.labelled: torch.Tensor | None = None
+        self.layers: dict[str, dict[int, SlotAdapter]] = {}
+        self.grouped = GroupedPass((), {})
+        self.fuse = False
 
     @property
     def rows(self) -> int:
@@ -54,10 +68,12 @@ class RowMap:
     def over(self, segments: tuple[Segment, ...], labelled: torch.Tensor | None = None) -> Iterator[None]:
         """Use these segments for the forward and backward passes inside the block."""
         self.segments, self.labelled = segments, labelled
+        self.grouped = GroupedPass(segments, self.layers)
         try:
             yield
         finally:
             self.segments, self.labelled = (), None
+            self.grouped = GroupedPass((), {})
 
     def check(self, x: torch.Tensor, layer: str) -> None:
         if x.shape[0] != self.rows:
@@ -71,7 +87,9 @@ class PackedLinear(nn.Module):
     """A frozen linear layer plus the low-rank terms of the slots that target it.
 
     Args:
-        base: `nn.Linear`, or transformers' `Conv1D` (its weight is transposed).
+        base: `nn.Linear`, transformers' `Conv1D` (its weight is transposed), or a quantised linear layer. It
+            makes the base product, and the gradient through it; here nothing but its weight and bias is read,
+            and those for DoRA alone.
         name: full module name; keys the dropout masks.
         row_map: shared by the model's packed layers.
     """
@@ -82,15 +100,25 @@ class PackedLinear(nn.Module):
         self.name = name
         self.row_map = row_map
         self.adapters: dict[int, SlotAdapter] = {}  # not a ModuleDict: slots own their parameters
+        row_map.layers[name] = self.adapters
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self.base(x)
         segments = self.row_map.segments
         if not any(segment.slot in self.adapters for segment in segments):
-            return result
+            untouched: torch.Tensor = self.base(x)
+            return untouched
         self.row_map.check(x, self.name)
-        bias = getattr(self.base, "bias", None)
-        return add_low_rank(result, x, [self._term(s) for s in segments], linear_weight(self.base), bias)
+        if backend_for(x.device) == "triton":
+            out = self.row_map.grouped.output(self.name, self.base, x, fuse=self.row_map.fuse)
+        else:
+            out = add_low_rank(self.base(x), x, [self._term(segment) for segment in segments])
+        gains = [(s.start, s.stop, self._gain(s.slot)) for s in segments]
+        found = [(start, stop, gain) for start, stop, gain in gains if gain is not None]
+        return scale_rows(out, found, getattr(self.base, "bias", None)) if found else out
+
+    def _gain(self, slot: int) -> torch.Tensor | None:
+        adapter = self.adapters.get(slot)
+        return None if adapter is None else adapter.gain(lambda: linear_weight(self.base))
 
     def _term(self, segment: Segment) -> LowRankTerm:
         adapter = self.adapters.get(segment.slot)
@@ -106,7 +134,9 @@ def is_packable(module: nn.Module) -> bool:
 
 
 def linear_weight(module: nn.Module) -> torch.Tensor:
-    """The weight as [out_features, in_features]."""
+    """The weight as [out_features, in_features]; of a quantised layer, what it computes with."""
+    if is_quantised(module):
+        return dense_weight(module)
     weight = module.weight
     if not isinstance(weight, torch.Tensor):
         raise ModelError(f"A packed layer must have a weight, but got {type(module).__name__}.")

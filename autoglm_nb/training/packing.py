@@ -96,6 +96,10 @@ class Packer:
         found = self.memory.most_tokens(free, positions)
         return found if self.cap is None else min(found, self.cap)
 
+    def rows_that_fit(self, positions: int) -> int:
+        """Rows of that length which a pass is predicted to have room for; at least one."""
+        return max(1, self.most_tokens(positions) // max(1, positions))
+
     def shrink(self) -> bool:
         """After memory ran out: smaller passes from now on; False when passes had one micro-batch each."""
         if not self._recent_was_joined():

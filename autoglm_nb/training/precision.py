@@ -2,7 +2,8 @@
 
 `auto` means fp32 on a CPU and bf16 on a GPU that has it (fp16 with loss scaling
 on one that has not). Trained parameters and their optimizer state are fp32 in
-every precision; only the frozen base and the activations are narrower.
+every precision; only the frozen base and the activations are narrower. `nf4` (or
+`4bit`) is QLoRA: the base in 4 bits, activations in bf16, on an NVIDIA GPU.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import torch
 
 from autoglm_nb.errors import UsageError, did_you_mean
+from autoglm_nb.models.four_bit import FOUR_BIT, check_four_bit
 
 __all__ = ["PRECISIONS", "base_dtype", "resolve_device", "resolve_precision"]
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "nf4", "4bit")
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -41,10 +43,10 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """ "fp32", "bf16" or "fp16" for `--precision` on a device.
+    """ "fp32", "bf16", "fp16" or "nf4" for `--precision` on a device.
 
     Raises:
-        UsageError: an unknown precision, or fp16 on a CPU.
+        UsageError: an unknown precision, fp16 or nf4 on a CPU, or nf4 without bitsandbytes.
     """
     if precision not in PRECISIONS:
         raise UsageError(
@@ -53,6 +55,9 @@ def resolve_precision(precision: str, device: torch.device) -> str:
         )
     if precision == "fp16" and device.type == "cpu":
         raise UsageError("`precision` fp16 needs a GPU, but the device is the CPU. Use bf16 or fp32.")
+    if precision in FOUR_BIT:
+        check_four_bit(precision, device)
+        return "nf4"
     if precision != "auto":
         return precision
     if device.type != "cuda":
@@ -62,4 +67,5 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 def base_dtype(precision: str) -> torch.dtype:
     """The number format of the frozen base under a resolved precision."""
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "nf4": torch.bfloat16}
+    return types[precision]

@@ -32,7 +32,7 @@ class Round:
     """One pass: the rows of one micro-batch of each slot, padded to the longest.
 
     `terms` counts the loss terms of each segment, `tokens` the real tokens of each row;
-    `labelled` is None outside language modelling.
+    `labelled` is None outside language modelling. `rows` are numbers of rows of `split`.
     """
 
     batch: dict[str, torch.Tensor]
@@ -40,6 +40,8 @@ class Round:
     terms: tuple[int, ...]
     tokens: tuple[int, ...]
     labelled: torch.Tensor | None
+    split: EncodedSplit | None = None
+    rows: np.ndarray[Any, Any] | None = None
 
     @property
     def shape(self) -> PassShape:
@@ -133,4 +135,4 @@ def make_round(
         batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
         labelled = None if labelled is None else labelled.to(device, non_blocking=True)
     terms = tuple(sum(counts[s.start : s.stop]) for s in segments)
-    return Round(batch, tuple(segments), terms, tokens, labelled)
+    return Round(batch, tuple(segments), terms, tokens, labelled, split, np.asarray(indices))

@@ -8,7 +8,7 @@ and dropped alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +16,18 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from autoglm_kernels import step_together
 from autoglm_nb.errors import DivergedError
 from autoglm_nb.training.adaptive_lr import AdaptiveLR
 from autoglm_nb.training.lowrank import SlotAdapter
-from autoglm_nb.training.optimizers import make_optimizer
+from autoglm_nb.training.optimizers import ONE_LAUNCH, make_optimizer, steps_in_one_launch
 from autoglm_nb.training.plan import RunPlan
 from autoglm_nb.training.schedules import make_schedule
 
 if TYPE_CHECKING:
     from autoglm_nb.training.checkpoint import LossLog
 
-__all__ = ["LossScale", "Slot", "UpdateNorms"]
+__all__ = ["LossScale", "Slot", "UpdateNorms", "update_together"]
 
 
 @dataclass
@@ -103,6 +104,10 @@ class Slot:
         return self.model is None
 
     @property
+    def device(self) -> torch.device:
+        return self._tensors[0].device
+
+    @property
     def done(self) -> bool:
         """Nothing left to train: finished or failed."""
         return self.failure is not None or self.step >= self.plan.total_steps
@@ -128,27 +133,37 @@ class Slot:
         return UpdateNorms(loss, norm)
 
     def update(self, loss: float, grad_norm: float) -> bool:
-        """Clip, step and move the schedule; False when nothing was updated.
+        """`update_together` of this slot alone."""
+        return update_together([self], [loss], [grad_norm])[0]
 
-        A loss or gradient that is not finite sets `failure` (under a loss scale a bad
-        gradient first lowers the scale and repeats the batch).
+    def clip_factor(self, loss: float, grad_norm: float) -> float | None:
+        """What the gradient is multiplied with before the step; None when there must be none.
+
+        A loss or gradient that is not finite drops the gradient and sets `failure` (under a
+        loss scale a bad gradient first lowers the scale and repeats the batch).
         """
         if not math.isfinite(loss) or not math.isfinite(grad_norm):
             self.clear()
             if math.isfinite(loss) and self.scale is not None and self.scale.bad():
-                return False
+                return None
             what = f"loss {loss}" if not math.isfinite(loss) else f"gradient norm {grad_norm}"
             self.failure = DivergedError(
                 f"Training needs a finite loss and gradient, but {self.plan.run} had {what} at step {self.step + 1}. "
                 "Lower `learning_rate` or `max_grad_norm`, or raise `warmup_ratio`."
             )
-            return False
+            return None
         if isinstance(self.schedule, AdaptiveLR):
             self.schedule.observe()
-        if grad_norm > self.max_grad_norm:
-            grads = [p.grad for p in self._tensors if p.grad is not None]
-            torch._foreach_mul_(grads, self.max_grad_norm / (grad_norm + 1e-6))
+        return self.max_grad_norm / (grad_norm + 1e-6) if grad_norm > self.max_grad_norm else 1.0
+
+    def step_alone(self, clip: float) -> None:
+        """Clip and step by the optimizer's own step."""
+        if clip != 1.0:
+            torch._foreach_mul_([p.grad for p in self._tensors if p.grad is not None], clip)
         self.optimizer.step()
+
+    def stepped(self, loss: float) -> None:
+        """Count the step that the optimizer has made, and move the schedule."""
         if isinstance(self.schedule, AdaptiveLR):
             self.schedule.step(loss=loss)
         else:
@@ -159,7 +174,6 @@ class Slot:
         self.step += 1
         for adapter in self.adapters.values():
             adapter.updated()
-        return True
 
     def clear(self) -> None:
         """Drop the gradients."""
@@ -181,3 +195,33 @@ class Slot:
             self.scale = LossScale(**counters["scale"])
         for adapter in self.adapters.values():
             adapter.updated()
+
+
+def update_together(slots: Sequence[Slot], losses: Sequence[float], grad_norms: Sequence[float]) -> list[bool]:
+    """Clip, step and move the schedule of each slot; False where nothing was updated.
+
+    Where the kernels run, all Adam and AdamW slots step in one launch, each with its own
+    hyper-parameters; elsewhere, and for other optimizers, each slot steps by itself. A slot
+    that must not step is not given to the launch: whatever its gradients hold, it cannot
+    change another.
+
+    Args:
+        slots: with gradients of their own.
+        losses, grad_norms: of `Slot.norms`, as numbers.
+    """
+    clips = [slot.clip_factor(loss, norm) for slot, loss, norm in zip(slots, losses, grad_norms, strict=True)]
+    stepping = [(slot, loss, clip) for slot, loss, clip in zip(slots, losses, clips, strict=True) if clip is not None]
+    together = [entry for entry in stepping if _in_one_launch(entry[0])]
+    if together:
+        step_together([slot.optimizer for slot, _, _ in together], [clip for _, _, clip in together])  # type: ignore[misc]
+    for slot, loss, clip in stepping:
+        if _in_one_launch(slot):
+            slot.optimizer._opt_called = True  # type: ignore[attr-defined]  # else the schedule warns of a missed step
+        else:
+            slot.step_alone(clip)
+        slot.stepped(loss)
+    return [clip is not None for clip in clips]
+
+
+def _in_one_launch(slot: Slot) -> bool:
+    return str(slot.plan.config["optimizer"]) in ONE_LAUNCH and steps_in_one_launch(slot.device)

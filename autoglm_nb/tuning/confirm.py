@@ -20,7 +20,8 @@ from autoglm_nb.protocol import RunRole, StudyState
 from autoglm_nb.store import RunRow
 from autoglm_nb.tuning import goal
 from autoglm_nb.tuning.context import StudyContext
-from autoglm_nb.tuning.trial_run import RunRequest, train
+from autoglm_nb.tuning.pack import Pack
+from autoglm_nb.tuning.trial_run import RunRequest
 from autoglm_nb.tuning.workshop import Workshop
 
 __all__ = ["Confirmation", "interval", "paired_difference"]
@@ -50,11 +51,12 @@ class Confirmation:
         # runs of an earlier winner (the study went on since) do not count for this one
         prefix = f"winner-{best.trial}"
         seeds = [spec.seed + 1 + i for i in range(spec.seeds)]
-        winner = [self._score(f"{prefix}-seed-{seed}", best.config, seed) for seed in seeds]
-        baseline: list[float | None] = []
+        wanted = [(f"{prefix}-seed-{seed}", best.config, seed) for seed in seeds]
         if spec.baseline:
-            config = self._baseline_config()
-            baseline = [self._score(f"baseline-seed-{seed}", config, seed) for seed in seeds]
+            wanted += [(f"baseline-seed-{seed}", self._baseline_config(), seed) for seed in seeds]
+        self._train([one for one in wanted if not self._done(one[0])])
+        scores = [self._score(run) for run, _, _ in wanted]
+        winner, baseline = scores[: len(seeds)], scores[len(seeds) :]
         context.store.set_final(context.study, self._summary(seeds, winner, baseline))
 
     def _best(self) -> RunRow | None:
@@ -68,24 +70,29 @@ class Confirmation:
         model = next(iter(self.workshop.resolved))
         return goal.baseline_config(self.context.spec, model=model, decoder=self.workshop.is_decoder(model))
 
-    def _score(self, run: str, shown: dict[str, Any], seed: int) -> float | None:
-        """The test score of one configuration with one seed; None when the run failed."""
-        row = self.context.store.run(self.context.study, run)
-        if row is None or not row.state.final:
-            model = str(shown.get("model", next(iter(self.workshop.resolved))))
-            config = goal.complete_config(
-                shown, self.workshop.task, model=model, decoder=self.workshop.is_decoder(model)
-            )
+    def _train(self, wanted: list[tuple[str, dict[str, Any], int]]) -> None:
+        """Train these configurations, each with its seed, side by side where they can share passes."""
+        workshop, jobs = self.workshop, []
+        for run, shown, seed in wanted:
+            model = str(shown.get("model", next(iter(workshop.resolved))))
+            config = goal.complete_config(shown, workshop.task, model=model, decoder=workshop.is_decoder(model))
             config["seed"] = seed  # in place of one that the search space holds or searches
-            request = RunRequest(run, RunRole.CONFIRM, config, shown, seed=seed, split="test")
-            return train(
-                self.context,
-                self.workshop.engine(model),
-                request,
-                metric=self.metric,
-                active_state=StudyState.CONFIRMING,
-            ).value
-        return row.value
+            request = RunRequest(run, RunRole.CONFIRM, config, shown, seed=seed, metric=self.metric, split="test")
+            jobs.append((workshop.engine(model), request))
+        pack = Pack(self.context, StudyState.CONFIRMING)
+        try:
+            pack.drain(jobs)
+        finally:
+            pack.leave()
+
+    def _done(self, run: str) -> bool:
+        row = self.context.store.run(self.context.study, run)
+        return row is not None and row.state.final
+
+    def _score(self, run: str) -> float | None:
+        """The test score of a run that has ended; None when it failed."""
+        row = self.context.store.run(self.context.study, run)
+        return None if row is None else row.value
 
     def _summary(
         self, seeds: list[int], winner: Sequence[float | None], baseline: Sequence[float | None]

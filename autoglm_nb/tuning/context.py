@@ -53,6 +53,8 @@ class StudyContext:
     lease: Lease
     extras: Extras = field(default_factory=Extras)
     predecessor_ran_out_of_memory: bool = False
+    careful: bool = False
+    """Set when workers died without progress: one run at a time, so that a death tells on one."""
     _since: float = field(default_factory=time.monotonic)
 
     @property

@@ -16,6 +16,7 @@ from autoglm_nb.store import RunRow, directions_of, metric_of
 __all__ = [
     "DIRECTIONS",
     "baseline_config",
+    "choices",
     "complete_config",
     "directions",
     "eligible",
@@ -97,9 +98,15 @@ def baseline_config(spec: StudySpec, *, model: str, decoder: bool) -> dict[str, 
     return config
 
 
-def _largest(space: Space, name: str) -> Any:
+def choices(space: Space, name: str, default: Any) -> list[Any]:
+    """What a space may set a hyper-parameter to: its constants and choices, the ends of a range, or the default."""
     values: list[Any] = [c.value for c in space.constants if c.name == name]
     for dimension in space.dimensions:
         if dimension.name == name:
-            values += list(dimension.choices) or [dimension.high]
+            values += list(dimension.choices) or [dimension.low, dimension.high]
+    return values or [default]
+
+
+def _largest(space: Space, name: str) -> Any:
+    values = [value for value in choices(space, name, None) if value is not None]
     return max(values) if values else None

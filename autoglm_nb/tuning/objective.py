@@ -38,7 +38,8 @@ def evaluate_objective(
     if objective is None:
         raise RuntimeError("evaluate_objective needs a context with an objective")
     store, study, run = context.store, context.study, f"trial-{proposal.number:04d}"
-    if store.run(study, run) is None:
+    row = store.run(study, run)
+    if row is None or row.state is TrialState.WAITING:
         store.start_run(
             study,
             run,
@@ -98,7 +99,7 @@ class _Report:
         self._searcher.report(self._number, self._step, float(value))
         context.events.emit("report", run=self._run, trial=self._number, rung=self._step, rungs=0, value=float(value))
         decision = self._pruner.decide(self._searcher.study, self._number, self._step)
-        if decision.prune:
+        if decision.prune or decision.pause:  # a custom objective has no checkpoint to come back to
             raise TrialPruned(decision.because)
 
 

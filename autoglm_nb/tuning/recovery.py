@@ -11,6 +11,7 @@ failed, so that a run which crashes its worker cannot hold up the study.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoglm_nb.resources import oom_kill_count
@@ -18,9 +19,11 @@ from autoglm_nb.store import RunRow, Store
 from autoglm_nb.tuning.pulse import read_pulse
 
 __all__ = [
+    "CAREFUL_DEATHS",
     "MEMORY_DEATHS",
     "STALLED_DEATHS",
     "Verdict",
+    "charged",
     "halve",
     "judge_death",
     "memory_advice",
@@ -32,6 +35,9 @@ MEMORY_DEATHS = 3
 
 STALLED_DEATHS = 5
 """A run fails after this many worker deaths in a row at the same training step."""
+
+CAREFUL_DEATHS = 2
+"""After this many of them, runs that shared a worker go on one at a time, to find out which one kills it."""
 
 FULL_MEMORY_PERCENT = 97.0
 
@@ -53,6 +59,14 @@ def was_killed_for_memory(store: Store, study: str) -> bool:
     if before is not None and now is not None and now > before:
         return True
     return float(pulse.get("memory_percent") or 0.0) >= FULL_MEMORY_PERCENT
+
+
+def charged(rows: Sequence[RunRow], *, for_memory: bool) -> set[str]:
+    """The runs that a death is charged to: all that were training, or for memory the one with the largest passes."""
+    if not for_memory:
+        return {row.run for row in rows}
+    sizes = {row.run: int(row.micro_batch or row.config.get("batch_size", 32)) for row in rows}
+    return {run for run in sorted(sizes) if sizes[run] == max(sizes.values())} if sizes else set()
 
 
 def judge_death(run: RunRow, *, for_memory: bool, batch_size: int) -> Verdict:

@@ -1,19 +1,25 @@
 """A study from its first configuration to its confirmed winner, in one worker.
 
-Order: prepare model and data; judge what a dead worker left; measure the
-default configuration; search until the trials or the budget are used up;
-confirm winner and default configuration on the test split. Every step first
+Order: prepare model and data; judge what a dead worker left; search, with the
+default configuration beside the trials, until the trials or the budget are used
+up; confirm winner and default configuration on the test split. Every step first
 looks at what is already stored, so running it again continues it.
+
+The search keeps as many trials under way as share passes with profit. A trial
+that the pruner pauses is parked at its checkpoint, judged again whenever others
+have reported, and pruned if nothing has promoted it by the end.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import optuna
 
+from autoglm_nb.errors import OutOfMemoryError
 from autoglm_nb.protocol import RunRole, StudyState, TrialState
-from autoglm_nb.search import Proposal, Searcher, make_pruner, make_sampler, notes, parse_constraint
+from autoglm_nb.search import Decision, Proposal, Searcher, make_pruner, make_sampler, notes, parse_constraint
 from autoglm_nb.space import Space
 from autoglm_nb.store import RunRow
 from autoglm_nb.tuning import goal
@@ -21,8 +27,9 @@ from autoglm_nb.tuning.confirm import Confirmation
 from autoglm_nb.tuning.context import StudyContext
 from autoglm_nb.tuning.control import Detached, StudyStopped
 from autoglm_nb.tuning.objective import evaluate_objective
-from autoglm_nb.tuning.recovery import judge_death
-from autoglm_nb.tuning.trial_run import RUNGS, Outcome, RunRequest, train
+from autoglm_nb.tuning.pack import Pack
+from autoglm_nb.tuning.recovery import CAREFUL_DEATHS, charged, judge_death
+from autoglm_nb.tuning.trial_run import RUNGS, Outcome, RunRequest
 from autoglm_nb.tuning.workshop import Workshop
 
 __all__ = ["StudyRun"]
@@ -60,22 +67,32 @@ class StudyRun:
             direction=self.directions[0],
         )
         self.workshop: Workshop | None = None
+        self.pack = Pack(context)
+        self.waiting: deque[Proposal | RunRequest] = deque()
+        """To be started as soon as there is room."""
+        self.paused: dict[int, int] = {}
+        """Trials set aside by the pruner, with the evaluation they reached."""
 
     def run(self) -> None:
         """The whole study; returns when it is finished."""
         context, spec = self.context, self.spec
+        adopted = self._adopt()
         if spec.objective is None:
             context.state(StudyState.PREPARING)
             self.workshop = Workshop(context)
         self._note_strategy()
         context.state(StudyState.RUNNING)
-        adopted = self._adopt()
         context.control.poll(force=True)
         if self.workshop is not None and spec.baseline:
-            self._baseline()
-        for number in adopted:
-            self._trial(self.searcher.adopt(number))
-        self._search()
+            self._queue_baseline()
+        self.waiting += [self.searcher.adopt(number) for number in adopted]
+        try:
+            self._search()
+        except (StudyStopped, Detached):
+            self._park()
+            raise
+        finally:
+            self.pack.leave()
         if self.workshop is not None and spec.seeds > 0 and len(self.directions) == 1:
             context.state(StudyState.CONFIRMING)
             Confirmation(context, self.workshop, self.metrics[0], self.directions[0]).run()
@@ -94,14 +111,17 @@ class StudyRun:
 
     def _adopt(self) -> list[int]:
         """Judge the runs a dead worker left; the numbers of trials to go on with."""
-        context = self.context
+        context, store = self.context, self.context.store
         for_memory = context.predecessor_ran_out_of_memory
         numbers = []
-        for row in context.store.runs(context.study):
-            if row.state is not TrialState.RUNNING:
+        rows = [row for row in store.runs(context.study) if row.state is TrialState.RUNNING]
+        guilty = charged(rows, for_memory=for_memory)
+        for row in rows:
+            if row.run not in guilty:
+                store.end_run(context.study, row.run, TrialState.WAITING, metrics=row.metrics)
                 continue
             verdict = judge_death(row, for_memory=for_memory, batch_size=int(row.config.get("batch_size", 32)))
-            context.store.update_run(
+            store.update_run(
                 context.study,
                 row.run,
                 micro_batch=verdict.micro_batch,
@@ -109,10 +129,10 @@ class StudyRun:
                 stalled_deaths=verdict.stalled_deaths,
                 attempts=row.attempts + 1,
             )
-            if verdict.failure:
-                context.store.end_run(
-                    context.study, row.run, TrialState.FAILED, value=None, metrics=row.metrics, because=verdict.failure
-                )
+            context.careful = context.careful or (len(rows) > 1 and verdict.stalled_deaths >= CAREFUL_DEATHS)
+            # until it is started again another death is not its own
+            state = TrialState.FAILED if verdict.failure else TrialState.WAITING
+            store.end_run(context.study, row.run, state, metrics=row.metrics, because=verdict.failure)
             context.message(
                 "warning",
                 verdict.failure
@@ -123,47 +143,108 @@ class StudyRun:
         for trial in self.optuna.get_trials(deepcopy=False):
             if trial.state.name != "RUNNING":
                 continue
-            row_or_none = context.store.run(context.study, _run_name(trial.number))
+            row_or_none = store.run(context.study, _run_name(trial.number))
             if row_or_none is not None and row_or_none.state.final:
                 self._tell(trial.number, _outcome_of(row_or_none))
             else:
                 numbers.append(trial.number)
         return numbers
 
-    def _baseline(self) -> None:
+    def _queue_baseline(self) -> None:
         row = self.context.store.run(self.context.study, "baseline")
         if row is not None and row.state.final:
             return
         workshop, spec = self._workshop(), self.spec
         model = next(iter(workshop.resolved))
         config = goal.baseline_config(spec, model=model, decoder=workshop.is_decoder(model))
-        request = RunRequest(
-            "baseline", RunRole.BASELINE, config, config, seed=spec.seed, proposed_by="default configuration"
+        self.waiting.append(
+            RunRequest(
+                "baseline",
+                RunRole.BASELINE,
+                config,
+                config,
+                seed=spec.seed,
+                metric=self.metrics[0],
+                proposed_by="default configuration",
+            )
         )
-        outcome = train(self.context, workshop.engine(model), request, metric=self.metrics[0])
-        if outcome.state is TrialState.FAILED:
-            self.context.message("warning", f"The default configuration could not be measured. {outcome.because}")
 
     def _search(self) -> None:
-        context, spec = self.context, self.spec
-        while not self._enough():
-            context.tick()
-            context.stand_still(StudyState.RUNNING)
-            for request in list(context.control.enqueued):
-                self.searcher.enqueue(request.payload["config"], mark=f"request {request.id}")
-                context.control.accepted(request)
-            proposal = self.searcher.ask()
-            if proposal is None:
-                context.message("info", f"Strategy {spec.strategy!r} has no configuration left to try.")
+        """Keep the pack full and step it until there is nothing left to try."""
+        while True:
+            self.context.tick()
+            self.context.stand_still(StudyState.RUNNING)
+            self._fill()
+            if not self.pack.runs:
+                break
+            for request, outcome in self.pack.advance():
+                self._ended(request, outcome)
+        for number, rung in sorted(self.paused.items()):
+            because = self.pruner.decide(self.optuna, number, rung).because
+            self._finish(number, Outcome(TrialState.PRUNED, because=f"Paused and never promoted: {because}"))
+
+    def _fill(self) -> None:
+        """Start what there is room for: what waits, then who was promoted, then new proposals."""
+        while True:
+            if not self.waiting and not self._next():
                 return
-            if context.store.final(context.study) is not None:
-                context.store.set_final(context.study, None)  # of the winner before this trial
-            self._trial(proposal)
+            entry = self.waiting[0]
+            if isinstance(entry, Proposal) and self.workshop is None:
+                self._objective(entry)
+                self.waiting.popleft()
+                continue
+            request = self._request(entry) if isinstance(entry, Proposal) else entry
+            engine = self._workshop().engine(str(request.config["model"]))
+            if not self.pack.room(engine, request.config):
+                return
+            try:
+                failed = self.pack.add(engine, request)
+            except OutOfMemoryError:  # when a neighbour has left there may be room
+                return
+            self.waiting.popleft()
+            if failed is not None:
+                self._ended(request, failed)
+
+    def _next(self) -> bool:
+        """Put the next trial into `waiting`; False when there is none now."""
+        context, spec = self.context, self.spec
+        if self.workshop is not None and len(self.pack.runs) >= self._workshop().capacity():
+            return False
+        for number in sorted(self.paused, key=lambda n: (-self.paused[n], n)):
+            if not self.pruner.decide(self.optuna, number, self.paused[number]).pause:
+                del self.paused[number]
+                self.waiting.append(self.searcher.take(number))
+                return True
+        if self._enough():
+            return False
+        for request in list(context.control.enqueued):
+            self.searcher.enqueue(request.payload["config"], mark=f"request {request.id}")
+            context.control.accepted(request)
+        proposal = self.searcher.ask(skip=self.paused)
+        if proposal is None:
+            if not self.pack.runs:
+                context.message("info", f"Strategy {spec.strategy!r} has no configuration left to try.")
+            return False
+        if context.store.final(context.study) is not None:
+            context.store.set_final(context.study, None)  # of the winner before this trial
+        if self._stays_paused(proposal):
+            return self._next()
+        self.waiting.append(proposal)
+        return True
+
+    def _stays_paused(self, proposal: Proposal) -> bool:
+        """Whether a trial that an earlier worker had paused is still not promoted; it is then parked again."""
+        reports = self.optuna.get_trials(deepcopy=False)[proposal.number].intermediate_values
+        if not reports or not self.pruner.decide(self.optuna, proposal.number, max(reports)).pause:
+            return False
+        self.paused[proposal.number] = max(reports)
+        self.searcher.park(proposal.number)
+        return True
 
     def _enough(self) -> bool:
         spec = self.context.store.spec(self.context.study)  # trials and budget may be raised while it runs
-        finished = sum(1 for t in self.optuna.get_trials(deepcopy=False) if t.state.is_finished())
-        if spec.trials is not None and finished >= spec.trials:
+        begun = [t for t in self.optuna.get_trials(deepcopy=False) if t.state.name != "WAITING"]
+        if spec.trials is not None and len(begun) + len(self.paused) >= spec.trials:
             return True
         budget = spec.budget_seconds
         return budget is not None and self.context.active_seconds() + self._confirm_seconds(budget) >= budget
@@ -178,50 +259,63 @@ class StudyRun:
         runs = self.spec.seeds * (2 if self.spec.baseline else 1)
         return min(0.4 * budget, runs * sum(done) / len(done))
 
-    def _trial(self, proposal: Proposal) -> None:
-        """Train one proposal and tell the searcher."""
-        try:
-            outcome = self._objective(proposal) if self.workshop is None else self._train(proposal)
-        except (StudyStopped, Detached):
-            self.searcher.park(proposal.number)
-            raise
-        self._tell(proposal.number, outcome)
-
-    def _train(self, proposal: Proposal) -> Outcome:
+    def _request(self, proposal: Proposal) -> RunRequest:
         workshop, spec = self._workshop(), self.spec
         model = str(proposal.config.get("model", next(iter(workshop.resolved))))
         config = goal.complete_config(proposal.config, workshop.task, model=model, decoder=workshop.is_decoder(model))
-        request = RunRequest(
+
+        def judge(rung: int, value: float) -> Decision:
+            self.searcher.report(proposal.number, rung, value)
+            return self.pruner.decide(self.optuna, proposal.number, rung)
+
+        return RunRequest(
             _run_name(proposal.number),
             RunRole.TRIAL,
             config,
             proposal.config,
             seed=int(proposal.config.get("seed", spec.seed)),
+            metric=self.metrics[0],
             proposed_by=proposal.proposed_by,
             trial=proposal.number,
-        )
-
-        def judge(rung: int, value: float) -> str:
-            self.searcher.report(proposal.number, rung, value)
-            decision = self.pruner.decide(self.optuna, proposal.number, rung)
-            return decision.because if decision.prune else ""
-
-        outcome = train(
-            self.context,
-            workshop.engine(model),
-            request,
-            metric=self.metrics[0],
             judge=judge if len(self.directions) == 1 else None,
             keep_adapter=self._is_best,
         )
-        if outcome.state is TrialState.COMPLETED and outcome.value is not None and len(self.directions) == 1:
-            self.searcher.report(proposal.number, outcome.rungs, outcome.value)
-        return outcome
 
-    def _objective(self, proposal: Proposal) -> Outcome:
+    def _ended(self, request: RunRequest, outcome: Outcome) -> None:
+        """Tell the searcher how a run of the pack ended."""
+        if request.role is RunRole.BASELINE:
+            if outcome.state is TrialState.FAILED:
+                self.context.message("warning", f"The default configuration could not be measured. {outcome.because}")
+            return
+        number = int(request.trial if request.trial is not None else -1)
+        if outcome.state is TrialState.WAITING:
+            self.paused[number] = max(self.optuna.get_trials(deepcopy=False)[number].intermediate_values)
+            self.searcher.park(number)
+            return
+        if outcome.state is TrialState.COMPLETED and outcome.value is not None and len(self.directions) == 1:
+            self.searcher.report(number, outcome.rungs, outcome.value)
+        self._tell(number, outcome)
+
+    def _finish(self, number: int, outcome: Outcome) -> None:
+        """End a trial that is not in the pack."""
+        context, run = self.context, _run_name(number)
+        context.store.end_run(context.study, run, outcome.state, because=outcome.because)
+        context.events.emit("ended", run=run, trial=number, state=str(outcome.state), because=outcome.because)
+        self.searcher.take(number)
+        self._tell(number, outcome)
+
+    def _park(self) -> None:
+        """Hand back every trial that has begun; another worker is given them again."""
+        waiting = [entry.number for entry in self.waiting if isinstance(entry, Proposal)]
+        under_way = [run.request.trial for run in self.pack.runs if run.request.trial is not None]
+        for number in {*waiting, *under_way}:
+            self.searcher.park(number)
+
+    def _objective(self, proposal: Proposal) -> None:
         if self.context.extras.objective is None:
             raise RuntimeError("a study with a custom objective was started without it")
-        return evaluate_objective(self.context, self.searcher, self.pruner, proposal, self.metrics)
+        outcome = evaluate_objective(self.context, self.searcher, self.pruner, proposal, self.metrics)
+        self._tell(proposal.number, outcome)
 
     def _is_best(self, value: float) -> bool:
         rows = goal.eligible(self.context.store.runs(self.context.study, RunRole.TRIAL), self.spec)

@@ -102,6 +102,10 @@ def _carry(context: StudyContext) -> None:
     except AutoGLMError as error:
         _last_words(context, StudyState.FAILED, str(error))
     except Exception as error:  # noqa: BLE001 - the last line of defence: the card must say what happened
+        if _is_disk_full(error):
+            reason = "There is no room left on the disk. Free some space."
+            _last_words(context, StudyState.PAUSED, f"{reason} Then `%autotune resume {context.study}`.")
+            return
         log_traceback(context.store, context.study)
         _last_words(
             context,
@@ -109,6 +113,15 @@ def _carry(context: StudyContext) -> None:
             f"The worker met an unexpected {type(error).__name__}: {error}. "
             f"`%autotune logs {context.study}` shows where; finished trials are kept.",
         )
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error; Optuna wraps the database's own."""
+    while error is not None:
+        if isinstance(error, DiskFullError) or "disk is full" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _last_words(context: StudyContext, state: StudyState, reason: str) -> None:

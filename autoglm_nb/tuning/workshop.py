@@ -57,6 +57,7 @@ class Workshop:
     def engine(self, model: str) -> Engine:
         """The engine of one base model: loaded and tokenised at its first use."""
         from autoglm_nb import data, models
+        from autoglm_nb.models.four_bit import FOUR_BIT
         from autoglm_nb.training import Engine
 
         if model in self._engines:
@@ -71,6 +72,7 @@ class Workshop:
             task=self.task,
             label_names=label_names,
             device=self._context.device,
+            precision=spec.precision if spec.precision in FOUR_BIT else "auto",
             base_dropout=spec.base_dropout,
         )
         encoded = data.encode(
@@ -83,8 +85,36 @@ class Workshop:
             precision=spec.precision,
             gradient_checkpointing=spec.gradient_checkpointing,
         )
+        engine.capacity, engine.why_alone = self._capacity(engine)
         self._engines[model] = engine
         return engine
+
+    def _capacity(self, engine: Engine) -> tuple[int, str]:
+        """How many trials to train side by side, and why if it is one: by measurement unless asked for."""
+        from autoglm_nb.training import PACKED_METHODS
+
+        spec, space = self._context.spec, Space.from_json(self._context.spec.space)
+        if spec.base_dropout:
+            return 1, "The base's own dropout is drawn for a pass as a whole (`--base-dropout`)."
+        if self._context.careful:
+            return 1, "The worker died twice without progress; trials run one at a time to find out which one does it."
+        if spec.pack is not None:
+            return max(1, spec.pack), "One trial at a time was asked for (`--pack 1`)."
+        if not set(goal.choices(space, "method", "lora")) & set(PACKED_METHODS):
+            return 1, "No method of the search space can share a pass."
+        sizes = sorted(float(size) for size in goal.choices(space, "batch_size", 16))
+        lengths = engine.data.train.lengths
+        tokens = sizes[len(sizes) // 2] * float(sum(lengths)) / max(1, len(lengths))
+        capacity = engine.packer.good_capacity(tokens)
+        share = engine.packer.overhead_tokens / max(tokens, 1.0)
+        return capacity, (
+            f"A pass costs {share:.0%} beyond its {tokens:.0f} tokens on this device: sharing passes would gain "
+            "less than waiting for each result does."
+        )
+
+    def capacity(self) -> int:
+        """The most trials that any loaded base trains side by side."""
+        return max((engine.capacity for engine in self._engines.values()), default=1)
 
     def is_decoder(self, model: str) -> bool:
         return self.resolved[model].family == "decoder"

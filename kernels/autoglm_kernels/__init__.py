@@ -21,12 +21,14 @@ from autoglm_kernels.adamw import HyperRow, grouped_adamw, hyper_table, step_tog
 from autoglm_kernels.backend import backend_for, launches, reset_launches
 from autoglm_kernels.dropout import keep_mask, keep_scale, token_ids
 from autoglm_kernels.ops import grouped_lora, low_rank_terms
-from autoglm_kernels.routing import LayerTable, Routing, layer_table, make_routing
+from autoglm_kernels.routing import LayerEntry, LayerTable, Routing, Tables, layer_table, layer_tables, make_routing
 
 __all__ = [
     "HyperRow",
+    "LayerEntry",
     "LayerTable",
     "Routing",
+    "Tables",
     "backend_for",
     "grouped_adamw",
     "grouped_lora",
@@ -35,6 +37,7 @@ __all__ = [
     "keep_scale",
     "launches",
     "layer_table",
+    "layer_tables",
     "low_rank_terms",
     "make_routing",
     "reset_launches",

@@ -115,6 +115,7 @@ def step_together(optimizers: Sequence[torch.optim.Adam], clips: Sequence[float]
     """
     clips = clips if clips is not None else [1.0] * len(optimizers)
     hyper: list[HyperRow] = []
+    counts: list[torch.Tensor] = []
     batches: dict[tuple[torch.device, torch.dtype], list[tuple[torch.Tensor, ...]]] = {}
     rows: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for optimizer, clip in zip(optimizers, clips, strict=True):
@@ -129,17 +130,19 @@ def step_together(optimizers: Sequence[torch.optim.Adam], clips: Sequence[float]
                     state["step"] = torch.tensor(0.0)
                     state["exp_avg"] = torch.zeros_like(p, memory_format=torch.preserve_format)
                     state["exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
-                state["step"] += 1
-                step = int(state["step"].item())
+                step = int(state["step"].item()) + 1
                 if step not in by_step:
                     by_step[step] = len(hyper)
                     hyper.append(_row(optimizer, group, step, clip))
                 grad = p.grad if p.grad.is_contiguous() else p.grad.contiguous()
                 batches.setdefault((p.device, p.dtype), []).append((p, grad, state["exp_avg"], state["exp_avg_sq"]))
                 rows.setdefault((p.device, p.dtype), []).append(by_step[step])
+                counts.append(state["step"])
     for (device, dtype), tensors in batches.items():
         columns = [list(column) for column in zip(*tensors)]
         grouped_adamw(*columns, hyper_table(hyper, dtype, device), torch.tensor(rows[device, dtype]))
+    for count in counts:  # last, so that a failed allocation leaves no step counted that was not made
+        count += 1
 
 
 def _row(optimizer: torch.optim.Adam, group: dict[str, Any], step: int, clip: float) -> HyperRow:

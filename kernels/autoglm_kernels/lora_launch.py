@@ -1,6 +1,6 @@
 """Allocates the outputs of a grouped LoRA layer and launches its Triton kernels.
 
-The signatures are those of `twin`, plus the routing's chunks, tile height and mode.
+The signatures are those of `twin`.
 Outputs are `torch.empty`: every element is written by exactly one program, except
 where sums meet in atomics, which start from zeros.
 """
@@ -8,7 +8,7 @@ where sums meet in atomics, which start from zeros.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -16,6 +16,7 @@ import triton.language as tl
 
 from autoglm_kernels import lora_kernels
 from autoglm_kernels.backend import interpreting, launch
+from autoglm_kernels.routing import Tables
 
 __all__ = ["Blocks", "blocks", "lora_backward", "lora_forward", "rank_block"]
 
@@ -64,20 +65,14 @@ def lora_forward(
     base: torch.Tensor | None,
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
-    tokens: torch.Tensor,
-    tiles: torch.Tensor,
-    groups: torch.Tensor,
-    scales: torch.Tensor,
-    max_rank: int,
-    tile_rows: int,
-    dropout: bool,
+    tables: Tables,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Two launches; see `twin.lora_forward`."""
     x, base = _rows(x), None if base is None else _rows(base)
-    s = x.new_empty(x.shape[0], max_rank)
-    _shrink(x, a, s, tokens, tiles, groups, scales, dropout, tile_rows)
+    s = x.new_empty(x.shape[0], tables.max_rank)
+    _shrink(x, a, s, tables, dropout=tables.dropout)
     out = x.new_empty(x.shape[0], b.shape[1])
-    _expand(s, b, base, x, weight, bias, out, tokens, tiles, groups, False, tile_rows)
+    _expand(s, b, _Product(x, weight, bias, base), out, tables, dropout=False)
     return out, s
 
 
@@ -88,56 +83,50 @@ def lora_backward(
     b: torch.Tensor,
     s: torch.Tensor,
     weight: torch.Tensor | None,
-    tokens: torch.Tensor,
-    tiles: torch.Tensor,
-    chunks: torch.Tensor,
-    groups: torch.Tensor,
-    scales: torch.Tensor,
+    tables: Tables,
     need_dx: bool,
-    tile_rows: int,
-    dropout: bool,
-    deterministic: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Four launches, or three with atomics; see `twin.lora_backward`."""
     x, dy = _rows(x), _rows(dy)
     ds = torch.empty_like(s)
-    if deterministic:
+    if tables.deterministic:
         da, db = torch.empty_like(a), torch.empty_like(b)
-        _shrink(dy, b, ds, tokens, tiles, groups, scales, False, tile_rows)
-        _reduce(s, dy, db, tokens, tiles, chunks, groups, False, tile_rows, atomic=False)
+        _shrink(dy, b, ds, tables, dropout=False)
+        _reduce(s, dy, db, tables, dropout=False)
     else:
         da, db = torch.zeros_like(a), torch.zeros_like(b)
-        _shrink_reduce(dy, s, b, ds, db, tiles, groups, scales, tile_rows)
-    _reduce(ds, x, da, tokens, tiles, chunks, groups, dropout, tile_rows, atomic=not deterministic)
+        _shrink_reduce(dy, s, b, ds, db, tables)
+    _reduce(ds, x, da, tables, dropout=tables.dropout)
     if not need_dx:
         return x.new_empty(0), da, db
     dx = x.new_empty(x.shape)
-    turned = None if weight is None else weight.t()
-    _expand(ds, a, None, dy, turned, None, dx, tokens, tiles, groups, dropout, tile_rows)
+    _expand(ds, a, _Product(dy, None if weight is None else weight.t()), dx, tables, dropout=tables.dropout)
     return dx, da, db
 
 
-def _shrink(
-    x: torch.Tensor,
-    bank: torch.Tensor,
-    out: torch.Tensor,
-    tokens: torch.Tensor,
-    tiles: torch.Tensor,
-    groups: torch.Tensor,
-    scales: torch.Tensor,
-    dropout: bool,
-    tile_rows: int,
-) -> None:
+class _Product(NamedTuple):
+    """What the low-rank term is added to: `base`, or x weight^T + bias; `weight` is [columns, inner]."""
+
+    x: torch.Tensor
+    weight: torch.Tensor | None = None
+    bias: torch.Tensor | None = None
+    base: torch.Tensor | None = None
+
+
+def _shrink(x: torch.Tensor, bank: torch.Tensor, out: torch.Tensor, tables: Tables, *, dropout: bool) -> None:
     max_rank = out.shape[1]
-    plan, block_r = blocks(x.dtype, tile_rows), rank_block(max_rank, x.dtype)
+    plan, block_r = blocks(x.dtype, tables.tile_rows), rank_block(max_rank, x.dtype)
     launch(
         lora_kernels.shrink,
-        (tiles.shape[0], triton.cdiv(max_rank, block_r)),
+        (tables.tiles.shape[0], triton.cdiv(max_rank, block_r)),
         x.device,
-        (x, bank, out, tokens, tiles, groups, scales, x.shape[1], max_rank, x.stride(0), bank.stride(0)),
+        (
+            *(x, bank, out, tables.tokens, tables.tiles, tables.groups, tables.scales),
+            *(x.shape[1], max_rank, x.stride(0), bank.stride(0)),
+        ),
         DROPOUT=dropout,
         **_numerics(x),
-        BLOCK_M=_height(tile_rows),
+        BLOCK_M=_height(tables.tile_rows),
         BLOCK_C=plan.columns,
         BLOCK_R=block_r,
         num_warps=plan.warps,
@@ -146,32 +135,21 @@ def _shrink(
 
 
 def _expand(
-    s: torch.Tensor,
-    bank: torch.Tensor,
-    base: torch.Tensor | None,
-    x: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    out: torch.Tensor,
-    tokens: torch.Tensor,
-    tiles: torch.Tensor,
-    groups: torch.Tensor,
-    dropout: bool,
-    tile_rows: int,
+    s: torch.Tensor, bank: torch.Tensor, product: _Product, out: torch.Tensor, tables: Tables, *, dropout: bool
 ) -> None:
-    """`weight` is [columns, inner], as `torch.nn.functional.linear` takes it."""
+    x, weight, bias, base = product
     columns, max_rank = out.shape[1], s.shape[1]
-    plan = blocks(x.dtype, tile_rows)
+    plan = blocks(x.dtype, tables.tile_rows)
     inner, column_stride, inner_stride = (
         (x.shape[1], weight.stride(0), weight.stride(1)) if weight is not None else (0, 0, 0)
     )
     launch(
         lora_kernels.expand,
-        (tiles.shape[0] * triton.cdiv(columns, plan.expand_columns),),
+        (tables.tiles.shape[0] * triton.cdiv(columns, plan.expand_columns),),
         x.device,
         (
             *(s, bank, s if base is None else base, x, s if weight is None else weight, s if bias is None else bias),
-            *(out, tokens, tiles, groups, tiles.shape[0], columns, inner, max_rank),
+            *(out, tables.tokens, tables.tiles, tables.groups, tables.tiles.shape[0], columns, inner, max_rank),
             *(0 if base is None else base.stride(0), x.stride(0), bank.stride(0), inner_stride, column_stride),
             out.stride(0),
         ),
@@ -180,7 +158,7 @@ def _expand(
         HAS_BIAS=weight is not None and bias is not None,
         DROPOUT=dropout,
         **_numerics(x),
-        BLOCK_M=_height(tile_rows),
+        BLOCK_M=_height(tables.tile_rows),
         BLOCK_N=plan.expand_columns,
         BLOCK_K=plan.expand_inner,
         BLOCK_R=min(32, rank_block(max_rank, x.dtype)),
@@ -190,30 +168,21 @@ def _expand(
     )
 
 
-def _reduce(
-    s: torch.Tensor,
-    x: torch.Tensor,
-    out: torch.Tensor,
-    tokens: torch.Tensor,
-    tiles: torch.Tensor,
-    chunks: torch.Tensor,
-    groups: torch.Tensor,
-    dropout: bool,
-    tile_rows: int,
-    *,
-    atomic: bool,
-) -> None:
+def _reduce(s: torch.Tensor, x: torch.Tensor, out: torch.Tensor, tables: Tables, *, dropout: bool) -> None:
     columns, max_rank = x.shape[1], s.shape[1]
-    plan, block_r = blocks(x.dtype, tile_rows), rank_block(max_rank, x.dtype)
+    plan, block_r = blocks(x.dtype, tables.tile_rows), rank_block(max_rank, x.dtype)
     launch(
         lora_kernels.reduce_rows,
-        (chunks.shape[0], triton.cdiv(columns, plan.columns), triton.cdiv(max_rank, block_r)),
+        (tables.chunks.shape[0], triton.cdiv(columns, plan.columns), triton.cdiv(max_rank, block_r)),
         x.device,
-        (s, x, out, tokens, tiles, chunks, groups, columns, max_rank, x.stride(0), out.stride(0)),
+        (
+            *(s, x, out, tables.tokens, tables.tiles, tables.chunks, tables.groups),
+            *(columns, max_rank, x.stride(0), out.stride(0)),
+        ),
         DROPOUT=dropout,
-        ATOMIC=atomic,
+        ATOMIC=not tables.deterministic,
         **_numerics(x),
-        BLOCK_M=_height(tile_rows),
+        BLOCK_M=_height(tables.tile_rows),
         BLOCK_C=plan.columns,
         BLOCK_R=block_r,
         num_warps=plan.warps,
@@ -222,28 +191,20 @@ def _reduce(
 
 
 def _shrink_reduce(
-    dy: torch.Tensor,
-    s: torch.Tensor,
-    bank: torch.Tensor,
-    ds: torch.Tensor,
-    db: torch.Tensor,
-    tiles: torch.Tensor,
-    groups: torch.Tensor,
-    scales: torch.Tensor,
-    tile_rows: int,
+    dy: torch.Tensor, s: torch.Tensor, bank: torch.Tensor, ds: torch.Tensor, db: torch.Tensor, tables: Tables
 ) -> None:
     max_rank = s.shape[1]
-    plan, block_r = blocks(dy.dtype, tile_rows), rank_block(max_rank, dy.dtype)
+    plan, block_r = blocks(dy.dtype, tables.tile_rows), rank_block(max_rank, dy.dtype)
     launch(
         lora_kernels.shrink_reduce,
-        (tiles.shape[0], triton.cdiv(max_rank, block_r)),
+        (tables.tiles.shape[0], triton.cdiv(max_rank, block_r)),
         dy.device,
         (
-            *(dy, s, bank, ds, db, tiles, groups, scales),
+            *(dy, s, bank, ds, db, tables.tiles, tables.groups, tables.scales),
             *(dy.shape[1], max_rank, dy.stride(0), bank.stride(0), db.stride(0)),
         ),
         **_numerics(dy),
-        BLOCK_M=_height(tile_rows),
+        BLOCK_M=_height(tables.tile_rows),
         BLOCK_C=plan.columns,
         BLOCK_R=block_r,
         num_warps=plan.warps,

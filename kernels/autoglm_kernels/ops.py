@@ -3,7 +3,8 @@
 The op works on rows [M, in] and banks (see `routing`). Forward saves X and S alone;
 backward makes the dropout masks again. Gradients go to x, a, b and base; `weight`
 and `bias` are frozen. `low_rank_terms` is the way in for a layer: it takes the
-groups' own factors, stacks them, and lets autograd hand each its part back.
+groups' own factors, stacks them, and lets autograd hand each its part back. A schema
+knows no records: the ops take the tables as lists (`Tables.flat`).
 
 One of two ways to the base product: `base`, computed by the caller (prepacked,
 quantised, or by a library), or `weight` and `bias`, for the fused kernel that writes
@@ -19,7 +20,7 @@ import torch
 
 from autoglm_kernels import twin
 from autoglm_kernels.backend import backend_for
-from autoglm_kernels.routing import LayerTable, Routing
+from autoglm_kernels.routing import LayerTable, Routing, Tables
 
 __all__ = ["grouped_lora", "low_rank_terms"]
 
@@ -32,22 +33,15 @@ def _lora(
     base: torch.Tensor | None,
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
-    tokens: torch.Tensor,
-    tiles: torch.Tensor,
-    chunks: torch.Tensor,
-    groups: torch.Tensor,
-    scales: torch.Tensor,
-    max_rank: int,
-    tile_rows: int,
-    dropout: bool,
-    deterministic: bool,
+    tensors: Sequence[torch.Tensor],
+    numbers: Sequence[int],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    arguments = (x, a, b, base, weight, bias, tokens, tiles, groups, scales, max_rank)
+    tables = Tables.from_flat(tensors, numbers)
     if backend_for(x.device) == "torch":
-        return twin.lora_forward(*arguments)
+        return twin.lora_forward(x, a, b, base, weight, bias, tables)
     from autoglm_kernels import lora_launch
 
-    return lora_launch.lora_forward(*arguments, tile_rows, dropout)
+    return lora_launch.lora_forward(x, a, b, base, weight, bias, tables)
 
 
 @_lora.register_fake
@@ -58,17 +52,10 @@ def _(
     base: torch.Tensor | None,
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
-    tokens: torch.Tensor,
-    tiles: torch.Tensor,
-    chunks: torch.Tensor,
-    groups: torch.Tensor,
-    scales: torch.Tensor,
-    max_rank: int,
-    tile_rows: int,
-    dropout: bool,
-    deterministic: bool,
+    tensors: Sequence[torch.Tensor],
+    numbers: Sequence[int],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return x.new_empty(x.shape[0], b.shape[1]), x.new_empty(x.shape[0], max_rank)
+    return x.new_empty(x.shape[0], b.shape[1]), x.new_empty(x.shape[0], Tables.from_flat(tensors, numbers).max_rank)
 
 
 @torch.library.custom_op("autoglm::grouped_lora_backward", mutates_args=())
@@ -79,23 +66,16 @@ def _lora_backward(
     b: torch.Tensor,
     s: torch.Tensor,
     weight: torch.Tensor | None,
-    tokens: torch.Tensor,
-    tiles: torch.Tensor,
-    chunks: torch.Tensor,
-    groups: torch.Tensor,
-    scales: torch.Tensor,
+    tensors: Sequence[torch.Tensor],
+    numbers: Sequence[int],
     need_dx: bool,
-    tile_rows: int,
-    dropout: bool,
-    deterministic: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    tables = Tables.from_flat(tensors, numbers)
     if backend_for(x.device) == "torch":
-        return twin.lora_backward(dy, x, a, b, s, weight, tokens, tiles, groups, scales, need_dx)
+        return twin.lora_backward(dy, x, a, b, s, weight, tables, need_dx)
     from autoglm_kernels import lora_launch
 
-    return lora_launch.lora_backward(
-        dy, x, a, b, s, weight, tokens, tiles, chunks, groups, scales, need_dx, tile_rows, dropout, deterministic
-    )
+    return lora_launch.lora_backward(dy, x, a, b, s, weight, tables, need_dx)
 
 
 @_lora_backward.register_fake
@@ -106,32 +86,26 @@ def _(
     b: torch.Tensor,
     s: torch.Tensor,
     weight: torch.Tensor | None,
-    tokens: torch.Tensor,
-    tiles: torch.Tensor,
-    chunks: torch.Tensor,
-    groups: torch.Tensor,
-    scales: torch.Tensor,
+    tensors: Sequence[torch.Tensor],
+    numbers: Sequence[int],
     need_dx: bool,
-    tile_rows: int,
-    dropout: bool,
-    deterministic: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return x.new_empty(x.shape if need_dx else 0), torch.empty_like(a), torch.empty_like(b)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
-    x, a, b, base, weight, _, tokens, tiles, chunks, groups, scales, _, tile_rows, dropout, deterministic = inputs
-    ctx.save_for_backward(x, a, b, output[1], weight, tokens, tiles, chunks, groups, scales)
-    ctx.options = (tile_rows, dropout, deterministic)
+    x, a, b, base, weight, _, tensors, numbers = inputs
+    ctx.save_for_backward(x, a, b, output[1], weight, *tensors)
+    ctx.numbers = numbers
     ctx.has_base = base is not None
     ctx.mark_non_differentiable(output[1])
 
 
-def _autograd(ctx: Any, dy: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-    x, a, b, s, weight, tokens, tiles, chunks, groups, scales = ctx.saved_tensors
+def _autograd(ctx: Any, dy: torch.Tensor, _: torch.Tensor) -> tuple[Any, ...]:
+    x, a, b, s, weight, *tensors = ctx.saved_tensors
     need_dx = ctx.needs_input_grad[0]
-    dx, da, db = _lora_backward(dy, x, a, b, s, weight, tokens, tiles, chunks, groups, scales, need_dx, *ctx.options)
-    return dx if need_dx else None, da, db, dy if ctx.has_base else None, *[None] * 11
+    dx, da, db = _lora_backward(dy, x, a, b, s, weight, tensors, ctx.numbers, need_dx)
+    return dx if need_dx else None, da, db, dy if ctx.has_base else None, None, None, [None] * len(tensors), None
 
 
 _lora.register_autograd(_autograd, setup_context=_setup_context)
@@ -164,12 +138,8 @@ def grouped_lora(
     _check(x, a, b, routing, table, base, weight)
     if table.max_rank == 0:
         return base if base is not None else torch.nn.functional.linear(x, _given(weight), bias)
-    tokens = routing.tokens
     out: torch.Tensor
-    out, _ = _lora(
-        x, a, b, base, weight, bias, tokens, routing.tiles, routing.chunks, table.groups, table.scales,
-        table.max_rank, routing.tile_rows, table.dropout, routing.deterministic,
-    )  # fmt: skip
+    out, _ = _lora(x, a, b, base, weight, bias, *Tables.of(routing, table).flat())
     return out
 
 

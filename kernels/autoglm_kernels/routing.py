@@ -5,6 +5,9 @@ most `tile_rows`; a tile never spans two groups, so groups need no padding and n
 alignment. `LayerTable` belongs to a layer in a pass: rank, place in the banks, drop
 threshold, key and scale of each group. A group with rank 0 does not adapt this layer.
 
+`Tables` is both together, as the functions that compute take it; a `torch.library` op
+takes lists of tensors and integers instead (`Tables.flat`), for its schema knows no records.
+
 Banks stack the groups' factors: row `bank_row + j` of bank A [R, in] is row j of the
 group's A, the same row of bank B [R, out] is column j of its B.
 """
@@ -19,7 +22,7 @@ import torch
 from autoglm_kernels.backend import backend_for
 from autoglm_kernels.dropout import drop_threshold, keep_scale, signed
 
-__all__ = ["LayerTable", "Routing", "layer_table", "make_routing"]
+__all__ = ["LayerEntry", "LayerTable", "Routing", "Tables", "layer_table", "layer_tables", "make_routing"]
 
 CHUNK_TILES = 8
 """Tiles that one program sums up when sums may meet in atomics."""
@@ -69,6 +72,51 @@ class LayerTable:
     bank_rows: int
     max_rank: int
     dropout: bool
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the functions of `twin` and `lora_launch` read beside rows and banks; see `Routing` and `LayerTable`."""
+
+    tokens: torch.Tensor
+    tiles: torch.Tensor
+    chunks: torch.Tensor
+    groups: torch.Tensor
+    scales: torch.Tensor
+    max_rank: int
+    tile_rows: int
+    dropout: bool
+    deterministic: bool
+
+    @classmethod
+    def of(cls, routing: Routing, table: LayerTable) -> Tables:
+        """The tables of one layer in a pass."""
+        return cls(
+            routing.tokens, routing.tiles, routing.chunks, table.groups, table.scales,
+            table.max_rank, routing.tile_rows, table.dropout, routing.deterministic,
+        )  # fmt: skip
+
+    def flat(self) -> tuple[list[torch.Tensor], list[int]]:
+        """As lists, for a schema."""
+        tensors = [self.tokens, self.tiles, self.chunks, self.groups, self.scales]
+        return tensors, [self.max_rank, self.tile_rows, int(self.dropout), int(self.deterministic)]
+
+    @classmethod
+    def from_flat(cls, tensors: Sequence[torch.Tensor], numbers: Sequence[int]) -> Tables:
+        """Inverse of `flat`."""
+        max_rank, tile_rows, dropout, deterministic = numbers
+        tokens, tiles, chunks, groups, scales = tensors
+        return cls(tokens, tiles, chunks, groups, scales, max_rank, tile_rows, bool(dropout), bool(deterministic))
+
+
+@dataclass(frozen=True)
+class LayerEntry:
+    """The arguments of one `layer_table`: a number a group in each."""
+
+    ranks: Sequence[int]
+    scales: Sequence[float]
+    dropouts: Sequence[float]
+    keys: Sequence[int]
 
 
 def make_routing(
@@ -156,25 +204,56 @@ def layer_table(
     """
     dropouts = dropouts if dropouts is not None else [0.0] * len(ranks)
     keys = keys if keys is not None else [0] * len(ranks)
-    if not len(ranks) == len(scales) == len(dropouts) == len(keys):
-        raise ValueError(
-            "A layer table needs one rank, scale, dropout and key a group, "
-            f"but got {len(ranks)}, {len(scales)}, {len(dropouts)} and {len(keys)}."
-        )
-    if any(rank < 0 for rank in ranks) or any(not 0.0 <= p < 1.0 for p in dropouts):
-        raise ValueError(f"Ranks must be >= 0 and dropouts in [0, 1), but got {list(ranks)} and {list(dropouts)}.")
-    rows, first = [], 0
-    for rank, p, key in zip(ranks, dropouts, keys):
-        rows.append([rank, first, drop_threshold(p), signed(key)])
-        first += rank
+    (table,) = layer_tables([LayerEntry(ranks, scales, dropouts, keys)], dtype=dtype, device=device)
+    return table
+
+
+def layer_tables(
+    layers: Sequence[LayerEntry], *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> list[LayerTable]:
+    """The tables of many layers over the same groups, brought to the device in two copies.
+
+    Raises:
+        ValueError: see `layer_table`; or the layers differ in their number of groups.
+    """
+    rows: list[list[int]] = []
+    factors: list[float] = []
+    count = len(layers[0].ranks) if layers else 0
+    padding = [0.0] * (-count % 4)  # so that each layer's scales begin at a multiple of 16 bytes, as pointers should
+    for layer in layers:
+        _check_entry(layer, count)
+        first = 0
+        for rank, scale, p, key in zip(layer.ranks, layer.scales, layer.dropouts, layer.keys):
+            rows.append([rank, first, drop_threshold(p), signed(key)])
+            factors.append(scale * keep_scale(p))
+            first += rank
+        factors += padding
     kind = torch.float64 if dtype == torch.float64 else torch.float32
-    return LayerTable(
-        groups=_table(rows, 4, torch.device(device)),
-        scales=torch.tensor([s * keep_scale(p) for s, p in zip(scales, dropouts)], dtype=kind).to(device),
-        bank_rows=first,
-        max_rank=max(ranks, default=0),
-        dropout=any(rank and drop_threshold(p) for rank, p in zip(ranks, dropouts)),
-    )
+    shape = (len(layers), -1)
+    groups = _table(rows, 4, torch.device(device)).reshape(*shape, 4) if rows else None
+    scales = torch.tensor(factors, dtype=kind).to(device, non_blocking=True).reshape(shape) if rows else None
+    return [
+        LayerTable(
+            groups=_table([], 4, torch.device(device)) if groups is None else groups[i],
+            scales=torch.empty(0, dtype=kind, device=device) if scales is None else scales[i, :count],
+            bank_rows=sum(layer.ranks),
+            max_rank=max(layer.ranks, default=0),
+            dropout=any(rank and drop_threshold(p) for rank, p in zip(layer.ranks, layer.dropouts)),
+        )
+        for i, layer in enumerate(layers)
+    ]
+
+
+def _check_entry(layer: LayerEntry, groups: int) -> None:
+    lengths = [len(column) for column in (layer.ranks, layer.scales, layer.dropouts, layer.keys)]
+    if lengths != [groups] * 4:
+        raise ValueError(
+            f"A layer table needs one rank, scale, dropout and key for each of {groups} groups, "
+            f"but got {', '.join(map(str, lengths))}."
+        )
+    if any(rank < 0 for rank in layer.ranks) or any(not 0.0 <= p < 1.0 for p in layer.dropouts):
+        given = f"{list(layer.ranks)} and {list(layer.dropouts)}"
+        raise ValueError(f"Ranks must be >= 0 and dropouts in [0, 1), but got {given}.")
 
 
 def _table(rows: list[list[int]], width: int, device: torch.device) -> torch.Tensor:

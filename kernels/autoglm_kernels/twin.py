@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import torch
 
-from autoglm_kernels.dropout import keep_mask
+from autoglm_kernels.dropout import keep_mask, select
+from autoglm_kernels.routing import Tables
 
 __all__ = ["adamw", "lora_backward", "lora_forward"]
 
@@ -39,11 +40,7 @@ def lora_forward(
     base: torch.Tensor | None,
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
-    tokens: torch.Tensor,
-    tiles: torch.Tensor,
-    groups: torch.Tensor,
-    scales: torch.Tensor,
-    max_rank: int,
+    tables: Tables,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Output [M, out] and S [M, max_rank] with zeros right of a group's rank."""
     if weight is not None:
@@ -52,9 +49,9 @@ def lora_forward(
         out = base.clone()
     else:
         raise ValueError("The low-rank terms need `base` or `weight` to be added to, but got neither.")
-    s = x.new_zeros(x.shape[0], max_rank)
-    for tile in _walk(tiles, groups, scales):
-        xi = _select(x[tile.rows], _kept(x, tokens, tile))
+    s = x.new_zeros(x.shape[0], tables.max_rank)
+    for tile in _walk(tables):
+        xi = select(x[tile.rows], _kept(x, tables.tokens, tile))
         si = (xi @ a[tile.bank].to(x.dtype).t()).mul_(tile.scale)
         s[tile.rows, : tile.rank] = si
         out[tile.rows].addmm_(si, b[tile.bank].to(x.dtype))
@@ -68,10 +65,7 @@ def lora_backward(
     b: torch.Tensor,
     s: torch.Tensor,
     weight: torch.Tensor | None,
-    tokens: torch.Tensor,
-    tiles: torch.Tensor,
-    groups: torch.Tensor,
-    scales: torch.Tensor,
+    tables: Tables,
     need_dx: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """dX [M, in] (empty if not needed; without dY W where the base was given), dA [R, in], dB [R, out]."""
@@ -82,13 +76,13 @@ def lora_backward(
         dx = dy @ weight
     else:
         dx = torch.zeros_like(x)
-    for tile in _walk(tiles, groups, scales):
-        dyi, kept = dy[tile.rows], _kept(x, tokens, tile)
+    for tile in _walk(tables):
+        dyi, kept = dy[tile.rows], _kept(x, tables.tokens, tile)
         dsi = (dyi @ b[tile.bank].to(x.dtype).t()).mul_(tile.scale)
         db[tile.bank] += (s[tile.rows, : tile.rank].t() @ dyi).to(b.dtype)
-        da[tile.bank] += (dsi.t() @ _select(x[tile.rows], kept)).to(a.dtype)
+        da[tile.bank] += (dsi.t() @ select(x[tile.rows], kept)).to(a.dtype)
         if need_dx:
-            dx[tile.rows] += _select(dsi @ a[tile.bank].to(x.dtype), kept)
+            dx[tile.rows] += select(dsi @ a[tile.bank].to(x.dtype), kept)
     return dx, da, db
 
 
@@ -116,10 +110,10 @@ def adamw(
         p.addcdiv_(m, (v.sqrt() / root).add_(eps), value=-step_size)
 
 
-def _walk(tiles: torch.Tensor, groups: torch.Tensor, scales: torch.Tensor) -> Iterator[_Tile]:
+def _walk(tables: Tables) -> Iterator[_Tile]:
     """The tiles of groups that adapt this layer."""
-    table, factors = groups.tolist(), scales.tolist()
-    for group, first, count in tiles.tolist():
+    table, factors = tables.groups.tolist(), tables.scales.tolist()
+    for group, first, count in tables.tiles.tolist():
         rank, bank, threshold, key = table[group]
         if rank:
             yield _Tile(slice(first, first + count), slice(bank, bank + rank), rank, threshold, key, factors[group])
@@ -127,8 +121,3 @@ def _walk(tiles: torch.Tensor, groups: torch.Tensor, scales: torch.Tensor) -> It
 
 def _kept(x: torch.Tensor, tokens: torch.Tensor, tile: _Tile) -> torch.Tensor | None:
     return keep_mask(tokens[tile.rows], tile.key, tile.threshold, x.shape[1]) if tile.threshold else None
-
-
-def _select(x: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
-    """D_i * x; a selection, not a product, so that a NaN in a dropped place is dropped."""
-    return x if kept is None else torch.where(kept, x, 0.0)

@@ -7,10 +7,7 @@ with the compiler, so the tests talk to this one: `python -m tests.kernels.inter
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import sys
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -21,8 +18,9 @@ os.environ["AUTOGLM_KERNELS"] = "triton"
 import torch
 
 import autoglm_kernels as kernels
-from autoglm_kernels import backend, costs, lora_launch
+from autoglm_kernels import costs, lora_launch
 from tests.kernels import cases
+from tests.kernels.child import answer
 
 TYPES = {"float32": torch.float32, "float64": torch.float64}
 TILE = 32
@@ -40,6 +38,22 @@ def against_twin(
     with poisoned():
         found = pack.run(mode, tile_rows=TILE, deterministic=deterministic)
     return {"error": cases.worst(found, twin(pack, mode)), "launches": kernels.launches()}
+
+
+def sizes(
+    in_features: int, out_features: int, segments: list[list[int]], ranks: list[int], tile_rows: int
+) -> dict[str, Any]:
+    """As `against_twin`, for other widths, rows and tiles, in fp32 with dropout; worst of both modes."""
+    errors = []
+    for mode, deterministic in (("base", True), ("weight", False)):
+        pack = cases.pack(
+            torch.float32, in_features=in_features, out_features=out_features,
+            segments=tuple((g, n) for g, n in segments), ranks=tuple(ranks),
+        )  # fmt: skip
+        with poisoned():
+            found = pack.run(mode, tile_rows=tile_rows, deterministic=deterministic)
+        errors.append(cases.worst(found, twin(pack, mode)))
+    return {"errors": errors}
 
 
 def twice(mode: str) -> dict[str, Any]:
@@ -91,10 +105,8 @@ def masks() -> dict[str, Any]:
         kept = kernels.keep_mask(routing.tokens, key, threshold, features)
     table = kernels.layer_table([features], [1.0], dropouts=[threshold / 65536], keys=[key], dtype=torch.float64)
     eye = torch.eye(features, dtype=torch.float64)
-    _, s = lora_launch.lora_forward(
-        torch.ones(40, features, dtype=torch.float64), eye, eye, torch.zeros(40, features, dtype=torch.float64),
-        None, None, routing.tokens, routing.tiles, table.groups, table.scales, features, TILE, True,
-    )  # fmt: skip
+    ones, zeros = torch.ones(40, features, dtype=torch.float64), torch.zeros(40, features, dtype=torch.float64)
+    _, s = lora_launch.lora_forward(ones, eye, eye, zeros, None, None, kernels.Tables.of(routing, table))
     return {"equal": torch.equal(s != 0, kept), "share": float(kept.double().mean())}
 
 
@@ -140,32 +152,30 @@ def traffic(kernel: str, deterministic: bool = True) -> dict[str, Any]:
     routing, table = pack.routing(TILE, deterministic), pack.table()
     plan = lora_launch.blocks(torch.float32, TILE)
     block_r = lora_launch.rank_block(table.max_rank, torch.float32)
-    common = (routing.tokens, routing.tiles, table.groups)
+    tables = kernels.Tables.of(routing, table)
     s = torch.zeros(pack.x.shape[0], table.max_rank)
     sizes = {"item": 4, "bank_item": 4}
     with counted() as seen:
         if kernel == "shrink":
-            lora_launch._shrink(pack.x, pack.a, s, *common, table.scales, True, TILE)
+            lora_launch._shrink(pack.x, pack.a, s, tables, dropout=True)
             said = costs.shrink(routing, table, 63, **sizes, block_r=block_r, dropout=True)
         elif kernel in ("expand base", "expand weight", "expand dropout"):
             fused, dropped = kernel != "expand base", kernel == "expand dropout"
             base = None if fused else pack.base
             weight, bias = (pack.weight, None if dropped else pack.bias) if fused else (None, None)
-            arguments = (base, pack.x, weight, bias, torch.empty(pack.x.shape[0], 100), *common, dropped, TILE)
-            lora_launch._expand(s, pack.b, *arguments)
+            product = lora_launch._Product(pack.x, weight, bias, base)
+            lora_launch._expand(s, pack.b, product, torch.empty(pack.x.shape[0], 100), tables, dropout=dropped)
             said = costs.expand(
                 routing, table, 100, inner=63 if fused else 0, has_base=not fused, has_bias=bias is not None, **sizes,
                 block_n=plan.expand_columns, dropout=dropped,
             )  # fmt: skip
         elif kernel == "reduce_rows":
             out = torch.zeros_like(pack.a)
-            tables = (routing.tokens, routing.tiles, routing.chunks, table.groups)
-            lora_launch._reduce(s, pack.x, out, *tables, True, TILE, atomic=not deterministic)
+            lora_launch._reduce(s, pack.x, out, tables, dropout=True)
             said = costs.reduce_rows(routing, table, 63, **sizes, block_c=plan.columns, block_r=block_r, dropout=True)
         elif kernel == "shrink_reduce":
             ds, db = torch.empty_like(s), torch.zeros_like(pack.b)
-            tables = (routing.tiles, table.groups, table.scales)
-            lora_launch._shrink_reduce(pack.base, s, pack.b, ds, db, *tables, TILE)
+            lora_launch._shrink_reduce(pack.base, s, pack.b, ds, db, tables)
             said = costs.shrink_reduce(routing, table, 100, **sizes, block_r=block_r)
         else:
             from autoglm_kernels.adamw import BLOCK, COLUMNS
@@ -228,21 +238,6 @@ def counted() -> Iterator[list[int]]:
         yield seen
 
 
-def main() -> None:
-    """Answer requests until the input ends."""
-    torch.set_num_threads(1)
-    answers, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = {"result": globals()[request["case"]](**request["arguments"])}
-        except Exception:  # noqa: BLE001 - the test shows it
-            answer = {"error": traceback.format_exc()}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
 if __name__ == "__main__":
-    if not backend.has_triton():
-        raise SystemExit("triton is not installed")
-    main()
+    torch.set_num_threads(1)
+    answer(globals())

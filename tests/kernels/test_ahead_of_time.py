@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -33,6 +34,33 @@ def test_every_kernel_compiles_for_every_target_without_spills(tmp_path: Path) -
     assert seen == {(kernel, target) for kernel in kernels for target in TARGETS}
     registers = [int(m.group(1)) for m in re.finditer(r"(?:sm_80|sm_90|gfx942)\s+(\d+)", done.stdout)]
     assert registers and all(0 < count <= 512 for count in registers)
+    if importlib.metadata.version("triton").startswith("3.9."):  # the one that the README's table names
+        assert _compiled(done.stdout).items() <= _documented().items()
+
+
+def _compiled(table: str) -> dict[tuple[str, ...], tuple[int, float]]:
+    """Registers and KiB of shared memory by kernel, variant, type of rows and target."""
+    line = re.compile(r"(\w+) +(.*?) *(bf16|fp32) +(sm_80|sm_90|gfx942) +(\d+) +\d+ +(\d+) +\d+")
+    found = (line.fullmatch(text.strip()) for text in table.splitlines())
+    return {(m[1], m[2] or "-", m[3], m[4]): (int(m[5]), round(int(m[6]) / 1024, 1)) for m in found if m}
+
+
+def _documented() -> dict[tuple[str, ...], tuple[int, float]]:
+    """The same from the README."""
+    cells = r"\| `(\w+)` \| (.+?) \| (bf16|fp32) \| (.+?) \| (.+?) \| (.+?) \|"
+    found = {}
+    for row in re.findall(cells, (ROOT / "kernels" / "README.md").read_text(encoding="utf-8")):
+        for target, figures in zip(("sm_80", "sm_90", "gfx942"), row[3:], strict=True):
+            registers, shared = figures.split(" / ")
+            found[(*row[:3], target)] = (int(registers), float(shared))
+    return found
+
+
+def test_the_table_of_the_readme_has_every_variant_and_target() -> None:
+    """29 variants for three targets; a bigger figure than the limit would be a misprint."""
+    documented = _documented()
+    assert len(documented) == 29 * 3
+    assert all(shared * 1024 <= TARGETS[key[3]][3] for key, (_, shared) in documented.items())
 
 
 def test_a_spill_and_too_much_shared_memory_are_faults() -> None:

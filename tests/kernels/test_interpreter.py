@@ -47,6 +47,29 @@ def test_ranks_beyond_a_block_are_worked_off_in_blocks(interpreted: Callable[...
     assert result["error"] < TOLERANCE["float32"]
 
 
+@pytest.mark.parametrize(
+    ("in_features", "out_features", "segments", "ranks", "tile_rows"),
+    [
+        (1, 1, [[0, 1]], [1], 16),  # the smallest there is
+        (7, 130, [[0, 65]], [3], 64),  # one group, a row more than a tile
+        (100, 3, [[2, 1], [0, 1], [1, 1]], [16, 15, 33], 16),  # rows in another order than the groups
+        (5, 9, [[0, 0], [1, 18], [2, 0]], [4, 2, 0], 16),  # nothing before and after
+        (33, 31, [[0, 17], [1, 2], [0, 16], [1, 31]], [0, 5], 16),  # interleaved, and the first adapts nothing
+    ],
+)
+def test_any_size_equals_the_twin(
+    interpreted: Callable[..., Any],
+    in_features: int,
+    out_features: int,
+    segments: list[list[int]],
+    ranks: list[int],
+    tile_rows: int,
+) -> None:
+    """Single rows and columns, tiles that are just too small, empty groups at both ends, groups in turns."""
+    sizes = {"in_features": in_features, "out_features": out_features, "segments": segments, "ranks": ranks}
+    assert max(interpreted("sizes", **sizes, tile_rows=tile_rows)["errors"]) < TOLERANCE["float32"]
+
+
 @pytest.mark.slow
 def test_two_deterministic_runs_agree_in_every_bit(interpreted: Callable[..., Any]) -> None:
     """No sum depends on the order in which programs run."""

@@ -95,7 +95,7 @@ def test_low_rank_terms_equal_the_loop_of_training() -> None:
         for count, adapter, first, key in zip(rows, adapters, first_rows, keys):
             terms.append(LowRankTerm(start, start + count, adapter, first, key))
             start += count
-        return add_low_rank(base, x, terms, weight, bias)
+        return add_low_rank(base, x, terms)
 
     def grouped(x: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
         tokens = torch.cat([kernels.token_ids(f, n, 6) for f, n in zip(first_rows, rows)])
@@ -140,11 +140,10 @@ def test_registered_as_an_op_that_torch_can_trace(mode: str) -> None:
     routing, table = pack.routing(16), pack.table()
     leaves = [t.contiguous().requires_grad_(True) for t in (pack.x, pack.a, pack.b, pack.base)]
     extra = (leaves[3], None, None) if mode == "base" else (None, pack.weight, pack.bias)
-    tables = (routing.tokens, routing.tiles, routing.chunks, table.groups, table.scales)
-    tail = (routing.tile_rows, table.dropout, routing.deterministic)
-    torch.library.opcheck(torch.ops.autoglm.grouped_lora.default, (*leaves[:3], *extra, *tables, table.max_rank, *tail))
+    tables = kernels.Tables.of(routing, table).flat()
+    torch.library.opcheck(torch.ops.autoglm.grouped_lora.default, (*leaves[:3], *extra, *tables))
     s = torch.zeros(128, table.max_rank)
-    inputs = (torch.ones(128, 100), *(t.detach() for t in leaves[:3]), s, extra[1], *tables, True, *tail)
+    inputs = (torch.ones(128, 100), *(t.detach() for t in leaves[:3]), s, extra[1], *tables, True)
     torch.library.opcheck(torch.ops.autoglm.grouped_lora_backward.default, inputs)
 
 
@@ -178,7 +177,7 @@ def test_what_does_not_fit_is_refused() -> None:
         kernels.grouped_lora(pack.x, pack.a, pack.b, bare, table, base=pack.base)
     with pytest.raises(ValueError, match="group below 5"):
         kernels.make_routing([(5, 1)], 5)
-    with pytest.raises(ValueError, match="one rank, scale, dropout and key"):
+    with pytest.raises(ValueError, match="one rank, scale, dropout and key for each of 2 groups"):
         kernels.layer_table([1, 2], [1.0])
     with pytest.raises(ValueError, match=r"dropouts in \[0, 1\)"):
         kernels.layer_table([1], [1.0], dropouts=[1.0])

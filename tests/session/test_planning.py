@@ -225,3 +225,20 @@ def test_only_functions_of_the_notebook_are_suggested_as_objectives() -> None:
 
 def test_a_lambda_is_an_objective_with_a_name() -> None:
     assert plan(objective=lambda config, report: 0.0, space="x = uniform(0, 1)").spec.name == "lambda"
+
+
+def test_trackers_are_checked_with_the_rest_and_no_part_of_the_identity(
+    tiny_encoder_path: Path, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unknown one and a missing library are faults; a study may be continued with others."""
+    from autoglm_nb.hooks import HOOKS
+
+    common = {"model": str(tiny_encoder_path), "data": str(reviews_csv), "target": "label"}
+    one = plan(**common, log_to=["mlflow", "tensorboard"])
+    assert one.spec.hooks == ("mlflow", "tensorboard")
+    assert one.spec.identity == plan(**common).spec.identity and plan(**common).spec.hooks == ()
+    monkeypatch.setitem(HOOKS, "wandb", ("WandbHook", "no_such_library_here", "wandb"))
+    with pytest.raises(UsageError) as error:
+        plan(**common, log_to=["mlflwo", "wandb"], trials=0)
+    assert len(error.value.faults) == 3
+    assert any("Did you mean 'mlflow'?" in f for f in error.value.faults)

@@ -165,3 +165,18 @@ def test_a_saved_adapter_reproduces_the_measured_loss(
             total += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
             terms += len(labels)
     assert expected == pytest.approx(total / terms, rel=1e-4)
+
+
+def test_batches_hold_every_row_once_and_few_are_timed() -> None:
+    """1,000 ragged rows: six timed batches of 32 over all lengths, the others near 2,048 tokens and never above."""
+    from autoglm_nb.training.evaluate import _mixed
+
+    lengths = np.sort(np.random.default_rng(0).integers(4, 90, 1000))
+    batches = _mixed(np.arange(1000), lengths)
+    assert sorted(np.concatenate([b.rows for b in batches]).tolist()) == list(range(1000))
+    timed = [b for b in batches if b.timed]
+    assert [len(b.rows) for b in timed] == [32] * 6
+    assert lengths[timed[0].rows].max() < 20 and lengths[timed[-1].rows].min() > 75
+    padded = [len(b.rows) * lengths[b.rows].max() for b in batches if not b.timed]
+    assert max(padded) <= 2048 and np.median(padded) > 1700
+    assert [b.timed for b in _mixed(np.arange(5), lengths)] == [True]

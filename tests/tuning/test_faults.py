@@ -32,7 +32,7 @@ def out_of_memory(times: int, seen: list[int]) -> Callable[..., Any]:
     """
     real = Engine.step
 
-    def step(self: Engine) -> Any:
+    def step(self: Engine, only: Any = None) -> Any:
         micro = next(iter(self._slots.values())).micro_batch
         if len(seen) < times:
             seen.append(micro)
@@ -41,7 +41,7 @@ def out_of_memory(times: int, seen: list[int]) -> Callable[..., Any]:
             except RuntimeError as refused:
                 raise self._translated(refused) from refused
         seen.append(micro)
-        return real(self)
+        return real(self, only)
 
     return step
 
@@ -66,7 +66,7 @@ def test_the_third_death_from_memory_fails_the_trial_with_advice(
     """The study goes on with the next trial."""
     seen: list[int] = []
     monkeypatch.setattr(Engine, "step", out_of_memory(3, seen))
-    shot = make_study(trials=2).run()
+    shot = make_study(trials=2, pack=1).run()
     assert [t["state"] for t in shot["trials"]] == ["failed", "completed"]
     because = shot["trials"][0]["because"]
     assert "3 times" in because and "--max-length" in because
@@ -261,7 +261,7 @@ def test_a_full_disk_pauses_the_study_and_keeps_what_is_finished(
     make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second trial's checkpoint does not fit: paused with a sentence, and later all is there."""
-    study = make_study(trials=2)
+    study = make_study(trials=2, pack=1)
     real = Engine.save_checkpoint
 
     def save(self: Engine, slot: int, folder: Path) -> Path:

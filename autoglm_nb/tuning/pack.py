@@ -1,0 +1,253 @@
+"""The runs under way in a worker: started, stepped together, ended and stored.
+
+One `advance` is one optimizer step of every run. LoRA and DoRA runs on one base
+share passes (`training.packing` says which); any other method, and runs on another
+base, are stepped beside them, and `describe` says which run stands where and why.
+Runs join and leave between steps. Requests of people are served before each step:
+a pause, a stop or a full disk leaves a checkpoint of every run behind.
+
+When memory runs out nothing has been updated: passes shrink first, then the
+micro-batch of the largest run is halved, up to its third time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from autoglm_nb.errors import OutOfMemoryError, TrialError
+from autoglm_nb.protocol import StudyState, TrialState
+from autoglm_nb.tuning.context import StudyContext
+from autoglm_nb.tuning.recovery import MEMORY_DEATHS, halve, memory_advice
+from autoglm_nb.tuning.trial_run import Outcome, Run, RunRequest
+
+if TYPE_CHECKING:
+    from autoglm_nb.training import Engine
+
+__all__ = ["Pack"]
+
+DESCRIBE_SECONDS = 2.0
+"""How often the view is told about passes and memory."""
+
+
+class Pack:
+    """Runs in their slots; used by the worker's main thread.
+
+    Args:
+        context: the worker's hands.
+        active_state: what the study goes back to after a pause.
+    """
+
+    def __init__(self, context: StudyContext, active_state: StudyState = StudyState.RUNNING) -> None:
+        self.context = context
+        self.active_state = active_state
+        self.runs: list[Run] = []
+        self._described = 0.0
+
+    def room(self, engine: Engine, config: dict[str, Any]) -> bool:
+        """Whether a run of this configuration may join now.
+
+        A method that cannot share passes has a model of its own: one such run at a time.
+        """
+        if len(self.runs) >= engine.capacity:
+            return False
+        return engine.shares(config) or all(run.engine.shares(run.request.config) for run in self.runs)
+
+    def add(self, engine: Engine, request: RunRequest) -> Outcome | None:
+        """Start a run; an outcome when it failed at once."""
+        run = Run(self.context, engine, request)
+        try:
+            run.start()
+        except OutOfMemoryError as error:
+            if self.runs:  # there may be room when a neighbour has left
+                raise
+            return self._end(run, Outcome(TrialState.FAILED, because=str(error)))
+        except TrialError as error:
+            return self._end(run, Outcome(TrialState.FAILED, because=str(error)))
+        self.runs.append(run)
+        self._described = 0.0
+        return None
+
+    def advance(self) -> list[tuple[RunRequest, Outcome]]:
+        """One step of every run; those that ended, with their outcomes.
+
+        Raises:
+            StudyStopped, Detached, DiskFullError: every run is left resumable at a checkpoint.
+        """
+        self._obey()
+        ended = [(run, self._stopped(run)) for run in list(self.runs) if self._to_stop(run)]
+        for engine in {id(run.engine): run.engine for run in self.runs}.values():
+            for group in engine.groups():
+                ended += self._step(engine, group)
+        if time.monotonic() - self._described > DESCRIBE_SECONDS:
+            self._tell()
+        for run in list(self.runs):
+            if run.finished:
+                ended += self._judged(run, run.finish)
+        if ended:
+            self._tell()
+        return [(run.request, outcome) for run, outcome in ended]
+
+    def drain(self, jobs: Iterable[tuple[Engine, RunRequest]] = ()) -> dict[str, Outcome]:
+        """Carry these jobs and what is under way to their ends; outcomes by the run's name."""
+        waiting, outcomes = list(jobs), {}
+        while waiting or self.runs:
+            while waiting and self.room(waiting[0][0], waiting[0][1].config):
+                engine, request = waiting.pop(0)
+                failed = self.add(engine, request)
+                if failed is not None:
+                    outcomes[request.run] = failed
+            for request, outcome in self.advance() if self.runs else ():
+                outcomes[request.run] = outcome
+        return outcomes
+
+    def leave(self) -> None:
+        """Free all slots; what is not checkpointed is lost."""
+        for run in self.runs:
+            run.close()
+        self.runs = []
+
+    def describe(self) -> dict[str, Any]:
+        """Who shares passes and who does not, predicted beside measured; see `protocol.PacksSnapshot`."""
+        now, alone = [], []
+        measured: dict[str, Any] = {"predicted": None, "measured": None}
+        for engine in {id(run.engine): run.engine for run in self.runs}.values():
+            own = [run for run in self.runs if run.engine is engine]
+            sharing = [run for run in own if engine.shares(run.request.config)]
+            facts = engine.packing()
+            if len(sharing) > 1:
+                now.append(
+                    {
+                        "trials": [_label(run) for run in sharing],
+                        "model": str(sharing[0].request.config.get("model", "")),
+                        "method": ", ".join(sorted({str(run.request.config["method"]) for run in sharing})),
+                        "tokens_per_step": facts["tokens_per_step"],
+                        "passes_per_step": facts["passes_per_step"],
+                        "occupancy": facts["occupancy"],
+                    }
+                )
+            if sharing and facts["measured"]:
+                measured = {"predicted": facts["predicted"], "measured": facts["measured"]}
+            for run in own:
+                if run not in sharing:
+                    method = run.request.config["method"]
+                    alone.append({"trial": _label(run), "because": f"Method {method} cannot share a pass."})
+                elif len(sharing) == 1:
+                    alone.append({"trial": _label(run), "because": _why_alone(engine)})
+        return {"now": now, "alone": alone, **measured}
+
+    # -- private -------------------------------------------------------------
+
+    def _step(self, engine: Engine, group: list[int]) -> list[tuple[Run, Outcome]]:
+        """Step the slots of one group, and what follows for each of their runs."""
+        of_slot = {run.slot: run for run in self.runs if run.engine is engine}
+        try:
+            results = engine.step(group)
+        except OutOfMemoryError as error:
+            return self._starved(engine, [of_slot[slot] for slot in group if slot in of_slot], error)
+        ended: list[tuple[Run, Outcome]] = []
+        for slot, result in results.items():
+            run = of_slot[slot]
+            ended += self._judged(run, lambda run=run, result=result: run.after(result))
+        return ended
+
+    def _judged(self, run: Run, act: Any) -> list[tuple[Run, Outcome]]:
+        """Do something with a run; what it raises about itself ends it alone."""
+        try:
+            outcome = act()
+        except OutOfMemoryError as error:
+            return self._starved(run.engine, [run], error)
+        except TrialError as error:
+            outcome = Outcome(TrialState.FAILED, because=str(error))
+        if outcome is None:
+            return []
+        self._end(run, outcome)
+        return [(run, outcome)]
+
+    def _starved(self, engine: Engine, runs: list[Run], error: OutOfMemoryError) -> list[tuple[Run, Outcome]]:
+        """Memory ran out and nothing was updated: make the next attempt smaller."""
+        if not runs:
+            raise error
+        if engine.packer.shrink():
+            self.context.message("warning", "Memory ran out; trials share smaller passes from now on.")
+            return []
+        run = max(runs, key=lambda run: run.micro_batch or int(run.request.config["batch_size"]))
+        batch = run.micro_batch or int(run.request.config["batch_size"])
+        run.deaths += 1
+        if run.deaths >= MEMORY_DEATHS or batch == 1:
+            outcome = Outcome(TrialState.FAILED, because=memory_advice(run.deaths, batch))
+            self._end(run, outcome)
+            return [(run, outcome)]
+        run.use_micro_batch(halve(batch))
+        self.context.store.update_run(
+            self.context.study,
+            run.request.run,
+            micro_batch=run.micro_batch,
+            deaths=run.deaths,
+            attempts=run.deaths + 1,
+        )
+        self.context.message(
+            "warning", f"{run.request.run} ran out of memory; trying again with a micro-batch of {run.micro_batch}."
+        )
+        return []
+
+    def _end(self, run: Run, outcome: Outcome) -> Outcome:
+        """Free the slot and store the outcome."""
+        run.close()
+        if run in self.runs:
+            self.runs.remove(run)
+        context, request = self.context, run.request
+        context.store.end_run(
+            context.study,
+            request.run,
+            outcome.state,
+            value=outcome.value,
+            metrics=outcome.metrics or {},
+            because=outcome.because,
+        )
+        context.events.emit(
+            "ended",
+            run=request.run,
+            trial=request.trial,
+            state=str(outcome.state),
+            value=outcome.value,
+            because=outcome.because,
+        )
+        return outcome
+
+    def _to_stop(self, run: Run) -> bool:
+        return run.request.trial is not None and run.request.trial in self.context.control.stop_trials
+
+    def _stopped(self, run: Run) -> Outcome:
+        return self._end(run, Outcome(TrialState.PRUNED, because="Stopped by a person.", metrics=run.facts()))
+
+    def _obey(self) -> None:
+        """Serve requests; whatever interrupts the runs leaves their checkpoints behind."""
+        try:
+            self.context.tick()
+            if self.context.control.paused:
+                self._save()
+                self.context.stand_still(self.active_state)
+        except Exception:
+            self._save()
+            raise
+
+    def _save(self) -> None:
+        for run in self.runs:
+            run.save()
+
+    def _tell(self) -> None:
+        self._described = time.monotonic()
+        self.context.events.emit("packs", **self.describe())
+
+
+def _label(run: Run) -> int | str:
+    """The trial's number, or the name of a run that is no trial."""
+    return run.request.run if run.request.trial is None else run.request.trial
+
+
+def _why_alone(engine: Engine) -> str:
+    if engine.capacity == 1:
+        return engine.why_alone
+    return "No other trial is under way that could share its passes."

@@ -1,0 +1,175 @@
+"""Several trials under way at once: they share passes, pause and resume, and do not disturb each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from autoglm_nb.protocol import StudyState
+from autoglm_nb.store import EventTail
+from autoglm_nb.training import Engine
+from tests.tuning.conftest import Study
+
+CONFIGS = [
+    {"learning_rate": 1e-2, "rank": 2, "alpha": 4, "dropout": 0.2, "batch_size": 8, "optimizer": "adamw"},
+    {"learning_rate": 3e-3, "rank": 4, "alpha": 16, "dropout": 0.0, "batch_size": 16, "optimizer": "adam"},
+    {"learning_rate": 2e-2, "rank": 8, "alpha": 8, "dropout": 0.1, "batch_size": 12, "optimizer": "sgd"},
+    {"learning_rate": 5e-3, "rank": 4, "alpha": 4, "dropout": 0.1, "batch_size": 8, "optimizer": "adamw"},
+]
+SPACE = """
+learning_rate = loguniform(1e-4, 1e30)
+rank = choice(2, 4, 8)
+alpha = choice(4, 8, 16)
+dropout = uniform(0.0, 0.5)
+batch_size = choice(8, 12, 16)
+optimizer = choice("adamw", "adam", "sgd")
+max_grad_norm = choice(1.0, 1e30)
+epochs = 2
+"""
+FIXED = {"space": SPACE, "strategy": "fixed", "enqueue": [{**c, "max_grad_norm": 1.0} for c in CONFIGS], "trials": 4}
+
+
+def curve(study: Study, run: str) -> list[tuple[int, float]]:
+    path = study.store.run_dir(study.name, run) / "losses.jsonl"
+    return [(entry["step"], entry["loss"]) for entry in map(json.loads, path.read_text().splitlines())]
+
+
+def events(study: Study, kind: str) -> list[dict[str, Any]]:
+    path = study.store.study_dir(study.name) / "events.jsonl"
+    return [e.data for e in EventTail(path, tail_bytes=10**9).poll() if e.type == kind]
+
+
+def test_trials_that_share_passes_learn_what_they_would_alone(make_study: Callable[..., Study]) -> None:
+    """Each step's loss within 1e-4 of a study of one trial at a time, the final values equal."""
+    alone = make_study(name="alone", pack=1, **FIXED)
+    together = make_study(name="together", pack=4, **FIXED)
+    one, four = alone.run(), together.run()
+    assert any(len(p["trials"]) > 1 for event in events(together, "packs") for p in event["now"])
+    assert not any(event["now"] for event in events(alone, "packs"))
+    for number in range(4):
+        run = f"trial-{number:04d}"
+        assert curve(together, run) == [(s, pytest.approx(loss, rel=1e-4)) for s, loss in curve(alone, run)]
+    assert [t["value"] for t in four["trials"]] == [t["value"] for t in one["trials"]]
+
+
+def test_a_diverging_neighbour_fails_alone(make_study: Callable[..., Study]) -> None:
+    """A trial whose loss becomes NaN ends; the others' curves stay those of the calm study."""
+    wild = {**CONFIGS[2], "learning_rate": 1e30, "max_grad_norm": 1e30}
+    enqueue = [*FIXED["enqueue"][:2], wild, FIXED["enqueue"][3]]
+    calm, stormy = make_study(name="calm", pack=4, **FIXED), make_study(
+        name="stormy", pack=4, **{**FIXED, "enqueue": enqueue}
+    )
+    calm.run()
+    shot = stormy.run()
+    assert [t["state"] for t in shot["trials"]] == ["completed", "completed", "failed", "completed"]
+    assert "finite" in shot["trials"][2]["because"]
+    for number in (0, 1, 3):
+        run = f"trial-{number:04d}"
+        assert curve(stormy, run) == [(s, pytest.approx(loss, rel=1e-4)) for s, loss in curve(calm, run)]
+
+
+def test_a_method_that_cannot_share_trains_beside_the_others_and_the_view_says_so(
+    make_study: Callable[..., Study],
+) -> None:
+    """LoRA and DoRA trials share; a bottleneck adapter is named alone, with the reason."""
+    space = "learning_rate = 5e-3\nmethod = choice('lora', 'dora', 'adapter')\nepochs = 2"
+    study = make_study(space=space, strategy="grid", trials=3, pack=3)
+    shot = study.run()
+    assert [t["state"] for t in shot["trials"]] == ["completed"] * 3
+    by_method = {t["config"]["method"]: t["number"] for t in shot["trials"]}
+    told = events(study, "packs")
+    assert any(set(p["trials"]) == {by_method["lora"], by_method["dora"]} for e in told for p in e["now"])
+    reasons = {a["trial"]: a["because"] for e in told for a in e["alone"]}
+    assert "adapter cannot share" in reasons[by_method["adapter"]]
+    assert any(e["predicted"] and e["measured"] for e in told)
+
+
+def test_asha_pauses_trials_at_their_checkpoints_and_resumes_the_promising_ones(
+    make_study: Callable[..., Study],
+) -> None:
+    """A trial paused at the first rung is promoted later and goes on with its next step; losers end as pruned."""
+    rates = [1e-2, 8e-3, 6e-3, 5e-3, 2e-3, 1e-3, 1e-6, 2e-6, 1.5e-6, 3e-6, 1e-7, 2e-7]
+    enqueue = [{"learning_rate": rate} for rate in rates]
+    space = "learning_rate = loguniform(1e-7, 1e-1)\nrank = 4\nbatch_size = 8\nepochs = 3"
+    options = {"space": space, "strategy": "fixed", "enqueue": enqueue, "pruner": "asha", "metric": "loss"}
+    study = make_study(trials=12, pack=2, **options)
+    shot = study.run()
+    assert shot["study"]["state"] == StudyState.FINISHED, shot["study"]["reason"]
+    states = [t["state"] for t in shot["trials"]]
+    assert set(states) == {"completed", "pruned"}
+    assert all("never promoted" in t["because"] for t in shot["trials"] if t["state"] == "pruned")
+    ended = events(study, "ended")
+    paused = {e["trial"] for e in ended if e["state"] == "waiting"}
+    resumed = {t["number"] for t in shot["trials"] if t["number"] in paused and len(t["reports"]) > 1}
+    assert paused, "nobody was paused"
+    for trial in shot["trials"]:
+        steps = [step for step, _ in curve(study, f"trial-{trial['number']:04d}")]
+        assert steps == list(range(1, len(steps) + 1)), "a resumed trial repeats or skips no step"
+    assert resumed, "nobody was promoted"
+    assert all(shot["trials"][n]["attempts"] == 1 for n in resumed)
+
+
+def test_a_paused_trial_stays_paused_over_a_restart_of_the_worker(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker leaves while trials are paused; the next one does not train them on unless they are promoted."""
+    from autoglm_nb.tuning.control import Detached
+    from autoglm_nb.tuning.pack import Pack
+
+    enqueue = [{"learning_rate": rate} for rate in [1e-2, 1e-2, 1e-2, 1e-2, 1e-2, 1e-7, 1e-7, 1e-7]]
+    space = "learning_rate = loguniform(1e-7, 1e-1)\nrank = 4\nbatch_size = 8\nepochs = 3"
+    options = {"space": space, "strategy": "fixed", "enqueue": enqueue, "pruner": "asha", "metric": "loss"}
+    study = make_study(trials=8, pack=1, **options)
+    real, seen = Pack.advance, []
+
+    def advance(self: Pack) -> Any:
+        ended = real(self)
+        seen.extend(outcome.state for _, outcome in ended)
+        if sum(state == "waiting" for state in seen) >= 2:
+            raise Detached
+        return ended
+
+    monkeypatch.setattr(Pack, "advance", advance)
+    study.run()
+    monkeypatch.undo()
+    before = {t["number"]: t["step"] for t in study.snapshot()["trials"] if t["state"] == "waiting"}
+    assert before
+    shot = study.run()
+    assert shot["study"]["state"] == StudyState.FINISHED
+    assert {t["state"] for t in shot["trials"]} <= {"completed", "pruned"}
+
+
+def test_memory_that_runs_out_in_a_pack_makes_its_passes_smaller(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real failed allocation at a shared pass: passes shrink, nobody fails, losses stay."""
+    calm = make_study(name="calm", pack=4, **FIXED)
+    calm.run()
+    real, failed = Engine._backward, []
+
+    def backward(self: Engine, slots: Any, rounds: Any) -> Any:
+        if len(failed) < 2 and max(len(one.segments) for one in rounds.rounds) > 1:
+            failed.append(max(one.shape.tokens for one in rounds.rounds))
+            torch.empty(2**50, dtype=torch.uint8)
+        return real(self, slots, rounds)
+
+    monkeypatch.setattr(Engine, "_backward", backward)
+    tight = make_study(name="tight", pack=4, **FIXED)
+    shot = tight.run()
+    assert failed[1] < failed[0]
+    assert [t["state"] for t in shot["trials"]] == ["completed"] * 4
+    assert any("smaller passes" in event["text"] for event in events(tight, "message"))
+    for number in range(4):
+        run = f"trial-{number:04d}"
+        assert curve(tight, run) == [(s, pytest.approx(loss, rel=1e-4)) for s, loss in curve(calm, run)]
+
+
+def test_the_default_number_of_neighbours_is_measured(make_study: Callable[..., Study]) -> None:
+    """A tiny model is bound by the cost of a pass, so several trials share one without being told to."""
+    study = make_study(trials=4)
+    study.run()
+    assert any(len(p["trials"]) > 1 for event in events(study, "packs") for p in event["now"])
