@@ -14,13 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoglm_nb.errors import AutoGLMError, StudyNotFoundError, did_you_mean
 from autoglm_nb.explain.privacy import scrub
 from autoglm_nb.protocol import RunRole
 from autoglm_nb.record import Story, words
 from autoglm_nb.space import Space
+
+if TYPE_CHECKING:
+    from autoglm_nb.store.decisions import Decision
+    from autoglm_nb.store.outbox import Message
 
 __all__ = ["Curve", "Facts", "load", "plural"]
 
@@ -43,11 +47,15 @@ class Facts:
         snapshot: a `protocol.Snapshot` with every trial, free of absolute paths.
         curves: of the confirmation runs, winner and default configuration.
         directions: "maximize" or "minimize" for each objective.
+        decisions: that came back, oldest first.
+        reports: pushed to a decision system, oldest first.
     """
 
     snapshot: Mapping[str, Any]
     curves: tuple[Curve, ...] = field(default=())
     directions: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    reports: tuple[Message, ...] = ()
 
     @cached_property
     def story(self) -> Story:
@@ -145,7 +153,7 @@ def load(home: Path | str, study: str) -> Facts:
     Raises:
         StudyNotFoundError: no such study, or no store at `home`.
     """
-    from autoglm_nb.store import Store, directions_of, snapshot
+    from autoglm_nb.store import Store, decisions, directions_of, outbox, snapshot
 
     folder = Path(home)
     if not (folder / "studies.db").exists():
@@ -162,7 +170,11 @@ def load(home: Path | str, study: str) -> Facts:
     winner = shot["headline"]["best_trial"]
     known = [str(p) for p in (folder.resolve().parent, Path.home(), Path.cwd()) if len(p.parts) > 1]
     return Facts(
-        scrub(dict(shot), known), tuple(_curves(store, study, winner)), tuple(directions_of(store.spec(study)))
+        scrub(dict(shot), known),
+        tuple(_curves(store, study, winner)),
+        tuple(directions_of(store.spec(study))),
+        tuple(decisions(store, study)),
+        tuple(outbox.messages(store, study)),
     )
 
 

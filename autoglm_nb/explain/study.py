@@ -11,24 +11,29 @@ from autoglm_nb.errors import UsageError, did_you_mean
 from autoglm_nb.explain.document import Explanation, Section
 from autoglm_nb.explain.facts import Facts, load
 from autoglm_nb.explain.sections.answer import answer
+from autoglm_nb.explain.sections.attributed import attributed
 from autoglm_nb.explain.sections.behaves import around_of, behaves
 from autoglm_nb.explain.sections.closing import notes, provenance
+from autoglm_nb.explain.sections.decision import decided
 from autoglm_nb.explain.sections.following import following
 from autoglm_nb.explain.sections.mattered import evidence_of, mattered
 from autoglm_nb.explain.sections.methods import methods, pareto
 from autoglm_nb.explain.sections.one_trial import one_trial
+from autoglm_nb.explain.sections.proposals import MIN_TRIALS, evolved, proposed
 from autoglm_nb.explain.sections.went import converged, stopping
 
 __all__ = ["PAGE", "WHAT", "explain", "explain_facts"]
 
 PAGE = ("importance", "convergence", "stopping", "methods")
-"""What is asked for when nothing is: the page. It adds sensitivity and, with several objectives, the front."""
+"""What is asked for when nothing is: the page.
 
-WHAT = (*PAGE, "sensitivity", "pareto")
+It adds evolution, sensitivity, with several objectives the front, and a decision where there is one.
+"""
+
+WHAT = (*PAGE, "sensitivity", "pareto", "shap", "evolution", "proposals", "decision")
 """Every part that can be asked for."""
 
 _LATER = {
-    "shap": "SHAP values are not part of this version. --what importance says which settings mattered.",
     "transfer": "Transfer between domains is not part of this version. --what importance says which settings mattered.",
 }
 
@@ -70,8 +75,14 @@ def _sections(facts: Facts, what: Sequence[str]) -> list[Section]:
     sections = [answer(facts)]
     if "importance" in what:
         sections.append(mattered(facts, found))
+    if "shap" in what:
+        sections.append(attributed(facts))
     if "convergence" in what:
         sections.append(converged(facts))
+    if "evolution" in what or (whole and len(facts.trials) >= MIN_TRIALS):
+        sections.append(evolved(facts))
+    if "proposals" in what:
+        sections.append(proposed(facts))
     if "stopping" in what:
         sections.append(stopping(facts))
     if whole or "sensitivity" in what:
@@ -82,6 +93,8 @@ def _sections(facts: Facts, what: Sequence[str]) -> list[Section]:
             sections.append(compared)
     if "pareto" in what or (whole and facts.several):
         sections.append(pareto(facts))
+    if "decision" in what or (whole and (facts.decisions or facts.reports)):
+        sections.append(decided(facts, always="decision" in what))
     if whole:
         sections.append(following(facts, found, around))
         told = notes(facts)

@@ -7,7 +7,7 @@ function is called, so that the room is cheap to import.
 
 Data flow: `observe` turns trials into observations (which count, and how pruned ones
 enter) -> `encoding` turns configurations into a unit-cube matrix -> `forest` fits and
-validates a surrogate -> `fanova`, `pedanova` and `around` ask it.
+validates a surrogate -> `fanova`, `pedanova`, `attribution` and `around` ask it.
 
 Failure modes are results, not exceptions: with too few trials, equal values or a surrogate
 that does not predict held-out trials, `Importance.evidence` is False and `because` says why.
@@ -20,13 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoglm_nb.surrogates.around import Move, Sensitivity, sensitivity
+    from autoglm_nb.surrogates.attribution import Attribution, Effect, shapley
     from autoglm_nb.surrogates.encoding import Axis, Encoder, axes_of
     from autoglm_nb.surrogates.fanova import Importance, Interaction, Share, importance
     from autoglm_nb.surrogates.observations import Observations, observe
     from autoglm_nb.surrogates.pedanova import ped_anova
 
 __all__ = [
+    "Attribution",
     "Axis",
+    "Effect",
     "Encoder",
     "Importance",
     "Interaction",
@@ -39,6 +42,7 @@ __all__ = [
     "observe",
     "ped_anova",
     "sensitivity",
+    "shapley",
 ]
 
 _HOMES = {
@@ -55,6 +59,9 @@ _HOMES = {
     "Move": "around",
     "Sensitivity": "around",
     "sensitivity": "around",
+    "Attribution": "attribution",
+    "Effect": "attribution",
+    "shapley": "attribution",
 }
 
 

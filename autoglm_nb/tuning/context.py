@@ -15,6 +15,7 @@ from typing import Any
 from autoglm_nb import settings
 from autoglm_nb.protocol import StudySpec, StudyState
 from autoglm_nb.store import EventWriter, Lease, Store
+from autoglm_nb.training.threads import ThreadGovernor
 from autoglm_nb.tuning.control import Control, StudyStopped
 
 __all__ = ["Extras", "Objective", "StudyContext"]
@@ -53,6 +54,7 @@ class StudyContext:
     lease: Lease
     extras: Extras = field(default_factory=Extras)
     predecessor_ran_out_of_memory: bool = False
+    governor: ThreadGovernor | None = None
     careful: bool = False
     """Set when workers died without progress: one run at a time, so that a death tells on one."""
     _since: float = field(default_factory=time.monotonic)
@@ -81,6 +83,8 @@ class StudyContext:
             Detached: the worker should leave.
         """
         self.control.poll()
+        if self.governor is not None:
+            self.governor.tick()
         if time.monotonic() - self._since >= CLOCK_SECONDS:
             self.flush_clock()
         if self.control.stopped:

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from autoglm_nb.errors import WorkerError
 from autoglm_nb.store import Store
+from autoglm_nb.training.threads import worker_environment
 from autoglm_nb.tuning.context import Extras
 from autoglm_nb.tuning.control import Control
 from autoglm_nb.tuning.worker import log_traceback, run_worker
@@ -155,4 +156,5 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([*paths, root] if root not in paths else paths),
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
+        **worker_environment(),
     }

@@ -12,6 +12,7 @@ have reported, and pruned if nothing has promoted it by the end.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from typing import Any
 
@@ -215,11 +216,9 @@ class StudyRun:
                 del self.paused[number]
                 self.waiting.append(self.searcher.take(number))
                 return True
+        self._accept_requests()
         if self._enough():
             return False
-        for request in list(context.control.enqueued):
-            self.searcher.enqueue(request.payload["config"], mark=f"request {request.id}")
-            context.control.accepted(request)
         proposal = self.searcher.ask(skip=self.paused)
         if proposal is None:
             if not self.pack.runs:
@@ -231,6 +230,18 @@ class StudyRun:
             return self._next()
         self.waiting.append(proposal)
         return True
+
+    def _accept_requests(self) -> None:
+        """Queue the configurations that people asked for; the study grows where its trials are all taken."""
+        context = self.context
+        for request in list(context.control.enqueued):
+            self.searcher.enqueue(request.payload["config"], mark=f"request {request.id}")
+            context.control.accepted(request)
+            spec = context.store.spec(context.study)
+            trials = len(self.optuna.get_trials(deepcopy=False))
+            if spec.trials is not None and spec.trials < trials:
+                context.store.continue_study(dataclasses.replace(spec, trials=trials))
+                context.message("info", f"A configuration was added: the study now has {trials} trials.")
 
     def _stays_paused(self, proposal: Proposal) -> bool:
         """Whether a trial that an earlier worker had paused is still not promoted; it is then parked again."""

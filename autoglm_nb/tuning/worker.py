@@ -22,6 +22,7 @@ from autoglm_nb import settings
 from autoglm_nb.errors import AutoGLMError, DiskFullError
 from autoglm_nb.protocol import StudyState
 from autoglm_nb.store import EventWriter, Lease, Store
+from autoglm_nb.training.threads import ThreadGovernor
 from autoglm_nb.tuning.context import Extras, StudyContext
 from autoglm_nb.tuning.control import Control, Detached, StudyStopped
 from autoglm_nb.tuning.recovery import was_killed_for_memory
@@ -31,7 +32,14 @@ __all__ = ["log_traceback", "main", "run_worker"]
 NICENESS = 5
 
 
-def run_worker(home: Path, study: str, *, extras: Extras | None = None, control: Control | None = None) -> None:
+def run_worker(
+    home: Path,
+    study: str,
+    *,
+    extras: Extras | None = None,
+    control: Control | None = None,
+    governor: ThreadGovernor | None = None,
+) -> None:
     """Carry `study` to its end in the calling thread; returns when nothing is left to do.
 
     A live worker of the same study makes this return at once; a busy device
@@ -51,7 +59,7 @@ def run_worker(home: Path, study: str, *, extras: Extras | None = None, control:
         return
     # judged here, before this worker's own pulse overwrites the dead one's
     starved = was_killed_for_memory(store, study)
-    context = StudyContext(store, spec, device, events, control, lease, extras or Extras(), starved)
+    context = StudyContext(store, spec, device, events, control, lease, extras or Extras(), starved, governor)
     try:
         _carry(context)
     finally:
@@ -79,8 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    _set_threads()
-    run_worker(arguments.home, arguments.study, extras=extras, control=control)
+    run_worker(arguments.home, arguments.study, extras=extras, control=control, governor=_set_threads())
     return 0
 
 
@@ -178,12 +185,17 @@ def _pick_device(asked: str) -> str:
     return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
-def _set_threads() -> None:
+def _set_threads() -> ThreadGovernor | None:
+    """A fixed number of threads if that was asked for, else a governor that moves it with what is free."""
     threads = settings.torch_threads()
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
+        return None
+    governor = ThreadGovernor()
+    governor.start()
+    return governor
 
 
 if __name__ == "__main__":

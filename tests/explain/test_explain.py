@@ -41,6 +41,7 @@ def test_the_page_has_its_parts_in_order(page: Explanation) -> None:
         "answer",
         "importance",
         "convergence",
+        "evolution",
         "stopping",
         "sensitivity",
         "methods",
@@ -246,9 +247,9 @@ def test_a_trial_that_is_not_there_is_a_sentence(made: Made, trial: int) -> None
 def test_parts_that_do_not_exist_are_refused_with_a_sentence(made: Made) -> None:
     """All faults at once, with the nearest name; what this version lacks is said to be lacking."""
     with pytest.raises(UsageError) as caught:
-        explain(made.home, "reviews", ("shap", "importence", "transfer"))
+        explain(made.home, "reviews", ("shape", "importence", "transfer"))
     assert len(caught.value.faults) == 3
-    assert "SHAP values are not part of this version" in str(caught.value)
+    assert "Transfer between domains is not part of this version" in str(caught.value)
     assert "but got 'importence'. Did you mean 'importance'" in str(caught.value)
     with pytest.raises(UsageError, match="at least one part"):
         explain(made.home, "reviews", ())
@@ -334,3 +335,12 @@ def test_five_hundred_trials_take_reasonable_time(home: Path) -> None:
     assert len(explanation.html) < 1_500_000
     assert time.process_time() - begun < 60
     assert "of 500 trials" in _texts(explanation, "answer")
+
+
+def test_a_figure_in_a_sentence_comes_with_its_evidence(page: Explanation) -> None:
+    """Every sentence of the whole page that holds a number says what it rests on."""
+    bare = [s for section in page.sections for s in section.sentences if not s.evidence]
+    with_figures = [s.text for s in bare if re.search(r"(?<![\w_])\d", s.text)]
+    assert [t for t in with_figures if not t.startswith(("Based on ", "To reproduce"))] == []
+    claims = [s for section in page.sections for s in section.sentences if s.evidence]
+    assert len(claims) > 2 * len(bare)

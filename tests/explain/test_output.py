@@ -195,7 +195,7 @@ def test_the_child_process_writes_the_bundle(made: Made, tmp_path: Path) -> None
     ("arguments", "sentence"),
     [
         (("--study", "nope"), "No study is named 'nope'."),
-        (("--study", "reviews", "--what", "shap"), "SHAP values are not part of this version."),
+        (("--study", "reviews", "--what", "transfer"), "Transfer between domains is not part of this version."),
         (("--study", "reviews", "--what", "stopping", "--trial", "99"), "has no trial 99. It has trials 0 to 15."),
     ],
 )

@@ -103,13 +103,15 @@ def test_pause_resume_and_stop_reach_the_worker(start: Any, executor: str) -> No
 @both
 @pytest.mark.slow
 def test_one_trial_can_be_stopped_and_configurations_enqueued(start: Any, executor: str) -> None:
-    handle = start(LONG, executor=executor, max_trials=2)
+    """Trials 0 and 1 are under way together; the configuration given meanwhile becomes a third."""
+    handle = start(LONG, executor=executor, max_trials=2, pack=2)
     until(lambda: training(handle))
     handle.enqueue([{"learning_rate": 0.005, "batch_size": 4, "epochs": 60}])
     handle.stop_trial(0)
     until(lambda: handle.snapshot()["trials"][0]["state"] == "pruned", 30)
-    until(lambda: len(handle.snapshot()["trials"]) == 2, 30)
-    assert handle.snapshot()["trials"][1]["config"]["learning_rate"] == 0.005
+    until(lambda: len(handle.snapshot()["trials"]) == 3 and handle.snapshot()["trials"][2]["config"], 30)
+    assert handle.snapshot()["trials"][2]["config"]["learning_rate"] == 0.005
+    assert handle.snapshot()["headline"]["total"] == 3
     assert handle.snapshot()["trials"][0]["because"] == "Stopped by a person."
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from autoglm_nb.surrogates.encoding import Axis, axes_of
 from autoglm_nb.surrogates.encoding import label as choice_text
 from autoglm_nb.surrogates.fanova import Importance
 
-__all__ = ["importance_figure", "parallel_figure", "ranges_figure", "two_figure"]
+__all__ = ["height_of", "importance_figure", "marks_of", "parallel_figure", "ramp", "ranges_figure", "two_figure"]
 
 _MOST_AXES = 9
 _MOST_LINES = 300
@@ -69,9 +69,9 @@ def parallel_figure(facts: Facts, order: Sequence[str] = ()) -> Picture | None:
     ranks = values.argsort().argsort() / max(len(values) - 1, 1)
     goodness = ranks if facts.maximize else 1 - ranks
     rng = np.random.default_rng(0)
-    colours = _ramp()
+    colours = ramp()
     for i in np.argsort(goodness):
-        heights = [_height(a, trials[i].get("config") or {}) for a in axes_found]
+        heights = [height_of(a, trials[i].get("config") or {}) for a in axes_found]
         heights = [
             None if h is None else h + (rng.uniform(-_JITTER, _JITTER) if a.kind != "number" else 0.0)
             for a, h in zip(axes_found, heights, strict=True)
@@ -83,10 +83,10 @@ def parallel_figure(facts: Facts, order: Sequence[str] = ()) -> Picture | None:
         _polyline(axes, heights, **look)
     for x, axis in enumerate(axes_found):
         axes.axvline(x, color=style.QUIET, linewidth=0.8, zorder=1)
-        for height, text in _marks(axis):
+        for place, text in marks_of(axis):
             axes.annotate(
                 text,
-                (x, height),
+                (x, place),
                 xytext=(4, 0),
                 textcoords="offset points",
                 fontsize=7.5,
@@ -130,8 +130,8 @@ def two_figure(facts: Facts, names: tuple[str, str]) -> Picture | None:
         return None
     figure, axes = style.canvas(7.2, 4.0)
     rng = np.random.default_rng(1)
-    xs = np.array([_height(first, t["config"]) for t in trials], dtype=float)
-    ys = np.array([_height(second, t["config"]) for t in trials], dtype=float)
+    xs = np.array([height_of(first, t["config"]) for t in trials], dtype=float)
+    ys = np.array([height_of(second, t["config"]) for t in trials], dtype=float)
     values = np.array([float(t["value"]) for t in trials])
     low, high = np.quantile(values, [0.02, 0.98])
     shown = np.clip(values, low, high)
@@ -145,7 +145,7 @@ def two_figure(facts: Facts, names: tuple[str, str]) -> Picture | None:
         drawn_x,
         drawn_y,
         c=shown,
-        cmap=_ramp() if facts.maximize else _ramp().reversed(),
+        cmap=ramp() if facts.maximize else ramp().reversed(),
         s=42,
         edgecolor=style.GROUND,
         linewidths=0.8,
@@ -165,7 +165,7 @@ def two_figure(facts: Facts, names: tuple[str, str]) -> Picture | None:
                 label=f"winner (trial {trial['number']})",
             )
     for axis, ticks in ((first, axes.xaxis), (second, axes.yaxis)):
-        marks = _marks(axis)
+        marks = marks_of(axis)
         ticks.set_ticks([m[0] for m in marks], [m[1] for m in marks])
     axes.set_xlabel(style.label(first.name) + (" (log scale)" if first.log else ""))
     axes.set_ylabel(style.label(second.name) + (" (log scale)" if second.log else ""))
@@ -192,7 +192,7 @@ def ranges_figure(facts: Facts) -> Picture | None:
     for row, axis in enumerate(reversed(axes_found)):
         axes.plot([0, 1], [row, row], color=style.GRID, linewidth=6, solid_capstyle="round", zorder=1)
         for state, marker in (("failed", "x"), ("pruned", "o"), ("completed", "o")):
-            heights = [_height(axis, t.get("config") or {}) for t in facts.in_state(state)]
+            heights = [height_of(axis, t.get("config") or {}) for t in facts.in_state(state)]
             points = [
                 h + (0.0 if axis.kind == "number" else float(rng.uniform(-0.02, 0.02)))
                 for h in heights
@@ -218,7 +218,7 @@ def ranges_figure(facts: Facts) -> Picture | None:
                     label=state if row == 0 else None,
                     **colours,
                 )
-        if facts.best is not None and (height := _height(axis, facts.best_config)) is not None:
+        if facts.best is not None and (height := height_of(axis, facts.best_config)) is not None:
             axes.scatter(
                 [height],
                 [row],
@@ -230,7 +230,7 @@ def ranges_figure(facts: Facts) -> Picture | None:
                 zorder=4,
                 label="winner" if row == 0 else None,
             )
-        for height, text in _marks(axis, ends_only=axis.kind == "number"):
+        for height, text in marks_of(axis, ends_only=axis.kind == "number"):
             axes.annotate(
                 text,
                 (height, row),
@@ -260,14 +260,15 @@ def _varied(facts: Facts, order: Sequence[str] = ()) -> list[Axis]:
     return sorted(axes_of(facts.space, configs), key=lambda a: rank.get(a.name, len(rank)))
 
 
-def _height(axis: Axis, config: dict[str, Any]) -> float | None:
+def height_of(axis: Axis, config: Mapping[str, Any]) -> float | None:
+    """Place of a configuration's value on an axis, 0 to 1; None where it is not active."""
     if axis.name not in config:
         return None
     unit = axis.unit(config[axis.name])
     return unit / max(len(axis.choices) - 1, 1) if axis.kind == "choice" else unit
 
 
-def _marks(axis: Axis, *, ends_only: bool = False) -> list[tuple[float, str]]:
+def marks_of(axis: Axis, *, ends_only: bool = False) -> list[tuple[float, str]]:
     """(height, text) of labels along an axis."""
     if axis.kind == "number":
         units = (0.0, 1.0) if ends_only else (0.0, 0.5, 1.0)
@@ -295,7 +296,7 @@ def _contour(axes: Any, xs: np.ndarray, ys: np.ndarray, values: np.ndarray) -> N
     axes.contour(gx, gy, np.where(near, heights, np.nan), levels=7, colors=style.QUIET, linewidths=0.7, alpha=0.7)
 
 
-def _ramp() -> Any:
+def ramp() -> Any:
     """Light to dark blue: lightness alone carries the order."""
     from matplotlib.colors import LinearSegmentedColormap
 

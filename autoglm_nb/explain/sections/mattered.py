@@ -9,7 +9,7 @@ from autoglm_nb.explain.document import Section, Sentence, Table
 from autoglm_nb.explain.facts import Facts, plural
 from autoglm_nb.explain.figures.settings import importance_figure, parallel_figure, two_figure
 from autoglm_nb.record import words
-from autoglm_nb.surrogates import Importance, Share, importance, ped_anova
+from autoglm_nb.surrogates import Importance, Interaction, Share, importance, ped_anova
 from autoglm_nb.surrogates.fanova import best_setting
 
 __all__ = ["evidence_of", "mattered"]
@@ -34,6 +34,7 @@ def mattered(facts: Facts, found: tuple[Importance, ...]) -> Section:
         sentences += _sentences(facts, one, objective)
         if one.evidence:
             tables.append(_table(facts, one, objective))
+            tables += _pairs_table(one, objective)
     first = found[0]
     if first.evidence:
         pictures.append(importance_figure(first, facts))
@@ -99,7 +100,7 @@ def _share_sentence(lead: str, share: Share, one: Importance, objective: str) ->
 
 
 def _interactions(lead: str, one: Importance) -> list[Sentence]:
-    told = [i for i in one.interactions if i.share >= _INTERACTION and i.low >= _INTERACTION / 2]
+    told = [i for i in one.interactions if _shown(i)]
     return [
         Sentence(
             f"{lead}{i.names[0]} and {i.names[1]} depend on each other: the best value of one changes with the other",
@@ -132,6 +133,26 @@ def _table(facts: Facts, one: Importance, objective: str) -> Table:
     )
     heads = ("Setting", "Share", "Interval", "Beyond noise", "Best near", "Among the best", "Trials")
     return Table(caption, heads, tuple(rows), frozenset({1, 2, 5, 6}))
+
+
+def _pairs_table(one: Importance, objective: str) -> list[Table]:
+    """Every pair that was scored, told or not: an interval that begins near zero is no interaction."""
+    rows = tuple(
+        (
+            f"{words.clean(i.names[0], 40)} and {words.clean(i.names[1], 40)}",
+            words.share(i.share),
+            f"{100 * i.low:.0f} to {100 * i.high:.0f} %",
+            "yes" if _shown(i) else "not shown",
+        )
+        for i in one.interactions
+    )
+    caption = f"Interactions for {objective}: what a pair explains beyond its single shares (95 % bootstrap interval)"
+    heads = ("Pair", "Share", "Interval", "Depend on each other")
+    return [Table(caption, heads, rows, frozenset({1, 2}))] if rows else []
+
+
+def _shown(interaction: Interaction) -> bool:
+    return interaction.share >= _INTERACTION and interaction.low >= _INTERACTION / 2
 
 
 def _numbers(one: Importance) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from autoglm_nb.errors import UsageError
 from autoglm_nb.explain.document import Section, Sentence, Table
 from autoglm_nb.explain.facts import Facts, plural
 from autoglm_nb.explain.figures.history import curves_figure
+from autoglm_nb.explain.sections.proposals import leader_before
 from autoglm_nb.record import words
 from autoglm_nb.surrogates.encoding import label
 
@@ -27,7 +28,7 @@ def one_trial(facts: Facts, number: int) -> Section:
         numbers = [int(t["number"]) for t in facts.trials]
         known = f"It has trials {min(numbers)} to {max(numbers)}." if numbers else "It has no trials yet."
         raise UsageError(f"Study {facts.name!r} has no trial {number}. {known}")
-    sentences = [_ended(facts, trial), _proposed(trial)]
+    sentences = [_ended(facts, trial), *_proposed(facts, trial)]
     sentences += _rank(facts, trial) + _against(facts, trial) + _course(facts, trial)
     picture = curves_figure(facts, trial)
     return Section(
@@ -57,9 +58,24 @@ def _ended(facts: Facts, trial: Mapping[str, Any]) -> Sentence:
     return Sentence(f"It is {state}", took)
 
 
-def _proposed(trial: Mapping[str, Any]) -> Sentence:
-    by = words.clean(trial.get("proposed_by") or "", 120)
-    return Sentence(f"It was proposed by {by}" if by else "Why it was proposed was not recorded")
+def _proposed(facts: Facts, trial: Mapping[str, Any]) -> list[Sentence]:
+    """Its sampler's own words, and how it stood to the best one known by then."""
+    by = words.clean(trial.get("proposed_by") or "", 160)
+    sentences = [Sentence(f"It was proposed by {by}" if by else "Why it was proposed was not recorded")]
+    leader = leader_before(facts, trial)
+    if leader is not None:
+        mine, best = dict(trial.get("config") or {}), dict(leader.get("config") or {})
+        names = dict.fromkeys([*facts.searched, *mine, *best])
+        other = [n for n in names if label(mine.get(n)) != label(best.get(n)) and n != "seed"]
+        parts = ", ".join(f"{n} {_shown(mine, n)} against {_shown(best, n)}" for n in other[:8]) or "no difference"
+        sentences.append(
+            Sentence(
+                f"The best trial before it was trial {leader['number']} with {words.score(leader['value'])}; it "
+                f"differs from that in {plural(len(other), 'setting')}",
+                parts,
+            )
+        )
+    return sentences
 
 
 def _rank(facts: Facts, trial: Mapping[str, Any]) -> list[Sentence]:
