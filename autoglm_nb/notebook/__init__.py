@@ -29,7 +29,7 @@ __all__ = ["load", "unload"]
 
 def load(shell: InteractiveShell) -> None:
     """Register the magics, their completion and the empty-cell rule with an IPython shell."""
-    from autoglm_nb.notebook import completion, empty_cell
+    from autoglm_nb.notebook import completion, empty_cell, lab_comm
     from autoglm_nb.notebook.magics import AutoglmMagics
 
     unload(shell)
@@ -40,19 +40,21 @@ def load(shell: InteractiveShell) -> None:
     shell.register_magics(AutoglmMagics(shell))
     completion.install(shell)
     empty_cell.install(shell)
+    lab_comm.install(shell)
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take away what `load` registered, and close this kernel's live views. Studies go on."""
     import sys
 
-    from autoglm_nb.notebook import completion, empty_cell
+    from autoglm_nb.notebook import completion, empty_cell, lab_comm
 
     for kind, name in (("line", "autotune"), ("cell", "autotune"), ("line", "explain")):
         shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop("AutoglmMagics", None)
     completion.remove(shell)
     empty_cell.remove(shell)
+    lab_comm.remove(shell)
     cards = sys.modules.get("autoglm_nb.notebook.cards")
     if cards is not None:
         cards.close_all()

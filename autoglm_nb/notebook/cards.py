@@ -21,10 +21,13 @@ from IPython.display import DisplayHandle, display
 from autoglm_nb import record
 from autoglm_nb.protocol import StudyState
 
-__all__ = ["RECORD_SECONDS", "Card", "close_all", "close_study", "open_card"]
+__all__ = ["RECORD_SECONDS", "Card", "close_all", "close_study", "open_card", "redraw"]
 
 RECORD_SECONDS = 2.0
 """Two updates of a record are at least this far apart, except for the last one."""
+
+RECORD_BYTES_PER_SECOND = 10_000
+"""While a live view stands below it, the record of a large study is sent less often: nobody reads it then."""
 
 MAX_CARDS = 4
 """Cards of one study in one kernel; an older one keeps its record and loses its live view."""
@@ -56,12 +59,13 @@ class Card:
         self._last: Mapping[str, Any] = snapshot
         self._facts = record.fingerprint(snapshot)
         self._shown_at = time.monotonic()
+        self._pace = self._pace_of(self._bundle)
         self._record: DisplayHandle = display(self._bundle, raw=True, display_id=True)
         self._view: Any = None
         if self._live:
-            from autoglm_nb.notebook.live import LiveView
+            from autoglm_nb.notebook.views import open_view
 
-            self._view = LiveView(handle, snapshot)
+            self._view = open_view(handle, snapshot)
             self._view.show()
 
     def follow(self) -> None:
@@ -102,6 +106,12 @@ class Card:
             view.close()
             self._record.update(record.bundle(self._last), raw=True)
 
+    def _pace_of(self, bundle: Mapping[str, Any]) -> float:
+        """Seconds until the next record but the last."""
+        if not self._live:
+            return RECORD_SECONDS
+        return max(RECORD_SECONDS, sum(len(str(data)) for data in bundle.values()) / RECORD_BYTES_PER_SECOND)
+
     def _catch_up(self) -> None:
         with self._guard:
             self._later = None
@@ -112,7 +122,7 @@ class Card:
         facts, now = record.fingerprint(snapshot), time.monotonic()
         if facts == self._facts and not force:
             return
-        early = self._shown_at + RECORD_SECONDS - now
+        early = self._shown_at + self._pace - now
         if early > 0 and not force and facts[0] == self._facts[0]:  # a change of state is told at once
             if self._later is None:  # there may be no further snapshot to bring it
                 self._later = threading.Timer(early, self._catch_up)
@@ -123,6 +133,7 @@ class Card:
         self._facts, self._shown_at = facts, now
         if bundle != self._bundle:
             self._bundle = bundle
+            self._pace = self._pace_of(bundle)
             self._record.update(bundle, raw=True)
 
 
@@ -140,6 +151,16 @@ def open_card(handle: Any, *, live: bool = True, cell: str | None = None) -> Car
         _cards.append(card)
     card.follow()
     return card
+
+
+def redraw(handle: Any) -> None:
+    """Draw the cards of a study anew, for example because a note was written; nothing moves when it has ended."""
+    with _lock:
+        found = [card for card in _cards if _same(card.handle, handle)]
+    if found:
+        snapshot = handle.snapshot()
+        for card in found:
+            card.update(snapshot)
 
 
 def close_study(handle: Any) -> None:

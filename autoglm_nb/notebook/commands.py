@@ -12,9 +12,10 @@ from autoglm_nb.errors import StudyNotFoundError, UsageError, did_you_mean
 from autoglm_nb.notebook import surroundings
 from autoglm_nb.notebook.failures import StoppedWaiting
 from autoglm_nb.notebook.options import DESCRIPTION, Parser, is_variable, split
+from autoglm_nb.notebook.team_commands import TEAM_COMMANDS, TeamCommands
 from autoglm_nb.record import words
 
-__all__ = ["COMMANDS", "Commands"]
+__all__ = ["COMMANDS", "Commands", "identifier"]
 
 COMMANDS: dict[str, str] = {
     "list": "%autotune list",
@@ -25,16 +26,17 @@ COMMANDS: dict[str, str] = {
     "wait": "%autotune wait [NAME] [--timeout 10m]",
     "attach": "%autotune attach [NAME] [-o VAR] [--view live|record]",
     "best": "%autotune best [NAME] [-o VAR]",
+    **TEAM_COMMANDS,
     "logs": "%autotune logs [NAME] [--lines N]",
     "rename": "%autotune rename NAME NEW",
-    "clean": "%autotune clean [NAME]",
+    "clean": "%autotune clean [NAME] [--keep K]",
     "delete": "%autotune delete NAME --yes",
     "help": "%autotune help [COMMAND]",
 }
 """Name and form of every subcommand."""
 
 
-class Commands:
+class Commands(TeamCommands):
     """Runs subcommands for one shell. `last` is the study that NAME means when it is left out."""
 
     def __init__(self, shell: Any) -> None:
@@ -47,6 +49,10 @@ class Commands:
         Raises:
             UsageError: no such command, or one that was not understood.
         """
+        first, _, rest = line.strip().partition(" ")
+        if first == "note":  # its text is no list of words
+            self._note(rest)
+            return
         words_given = split(line)
         name = words_given[0] if words_given else "help"
         if name not in COMMANDS:
@@ -178,11 +184,11 @@ class Commands:
         asked = self._parse(
             "attach", given, ("name", {"nargs": "?"}), ("-o", {}), ("--view", {"choices": ["live", "record"]})
         )
-        self.show(self.handle(asked.name), output=_identifier(asked.o), view=asked.view or "live")
+        self.show(self.handle(asked.name), output=identifier(asked.o), view=asked.view or "live")
 
     def _best(self, given: list[str]) -> None:
         asked = self._parse("best", given, ("name", {"nargs": "?"}), ("-o", {}))
-        output = _identifier(asked.o)
+        output = identifier(asked.o)
         handle = self.handle(asked.name)
         story = record.Story(handle.snapshot())
         if output:
@@ -199,25 +205,37 @@ class Commands:
         asked = self._parse("logs", given, ("name", {"nargs": "?"}), ("--lines", {"type": int, "default": 40}))
         handle = self.handle(asked.name)
         text = words.clean(handle.log(max(1, asked.lines)), 200_000, lines=True)
-        display({"text/plain": text or f"The worker of study {handle.name!r} has written nothing yet."}, raw=True)
+        display({"text/plain": text or f"No worker has written anything about study {handle.name!r} here."}, raw=True)
 
     def _rename(self, given: list[str]) -> None:
+        from autoglm_nb.notebook import cards
         from autoglm_nb.store import Store
 
         asked = self._parse("rename", given, ("name", {}), ("new", {}))
         handle = self.handle(asked.name)
         _refuse_active(handle, "renamed")
+        cards.close_study(handle)
         Store(handle.home, create=False).rename_study(handle.name, asked.new)
         self.last = asked.new
-        self.say(f"Study {handle.name!r} is now named {asked.new!r}.")
+        self.say(
+            f"Study {handle.name!r} is now named {asked.new!r}. A cell that says `--name {handle.name}` would start a "
+            "new study; change it too."
+        )
 
     def _clean(self, given: list[str]) -> None:
         from autoglm_nb.store import Store
 
-        handle = self._named("clean", given)
+        asked = self._parse("clean", given, ("name", {"nargs": "?"}), ("--keep", {"type": int, "default": 0}))
+        if asked.keep < 0:
+            raise UsageError(f"`--keep` must be 0 or more adapters, but got {asked.keep}.")
+        handle = self.handle(asked.name)
         _refuse_active(handle, "cleaned")
-        freed = Store(handle.home, create=False).clean(handle.name)
-        self.say(f"Study {handle.name!r}: {freed / 2**20:.1f} MB freed. Results and the best adapter are kept.")
+        freed = Store(handle.home, create=False).clean(handle.name, last=asked.keep)
+        last = f", the last {asked.keep}" if asked.keep else ""
+        self.say(
+            f"Study {handle.name!r}: {freed / 1e6:.1f} MB freed. Results and the adapters of the best trial{last} "
+            "and of starred trials are kept."
+        )
 
     def _delete(self, given: list[str]) -> None:
         from autoglm_nb.notebook import cards
@@ -253,7 +271,12 @@ class Commands:
         return parser.parse_args(given)
 
 
-def _identifier(name: str | None) -> str | None:
+def identifier(name: str | None) -> str | None:
+    """The variable of `-o`, None where it was not given.
+
+    Raises:
+        UsageError: no variable can be called so.
+    """
     if name is not None and not is_variable(name):
         raise UsageError(f"`-o` needs a variable's name, but got {name!r}. Write one such as study.")
     return name

@@ -24,11 +24,14 @@ __all__ = ["candidates", "install", "remove"]
 
 FUNCTIONS = ("choice(", "loguniform(", "logint(", "quniform(", "randint(", "uniform(")
 _MAGIC = re.compile(r"\s*(?:\w+\s*=\s*)?(%%?)(autotune|explain)\b(.*)", re.DOTALL)
-_EXPLAIN = ("--trial", "--what", "--html", "--wait")
-_NAMED = ("status", "pause", "resume", "stop", "wait", "attach", "best", "logs", "rename", "clean", "delete")
+_EXPLAIN = ("--trial", "--what", "--html", "--push", "--decision", "--wait")
+_NAMED = (
+    "status", "pause", "resume", "stop", "wait", "attach", "best", "note", "share", "logs", "rename", "clean", "delete",
+)  # fmt: skip
 _COMMAND_OPTIONS = {
     "stop": ("--trial",), "wait": ("--timeout",), "attach": ("-o", "--view"), "best": ("-o",), "logs": ("--lines",),
-    "delete": ("--yes",),
+    "delete": ("--yes",), "clean": ("--keep",), "note": ("--trial", "--tag", "--star", "--unstar", "--remove"),
+    "share": ("--html", "--zip", "--include-data", "--force"), "open": ("--name", "-o"),
 }  # fmt: skip
 
 
@@ -94,6 +97,8 @@ def _for_command(token: str, earlier: list[str]) -> list[str]:
         return ["live", "record"]
     if token.startswith("-"):
         return list(_COMMAND_OPTIONS.get(earlier[0], ()))
+    if earlier == ["open"]:
+        return _files((".zip",))
     return _studies() if earlier[0] in _NAMED and len(earlier) == 1 else list(_COMMAND_OPTIONS.get(earlier[0], ()))
 
 
@@ -137,8 +142,9 @@ def _values(option: str, names: Iterable[str]) -> list[str]:
         "--direction": lambda: ("maximize", "minimize"),
         "--executor": lambda: ("process", "thread"),
         "--device": lambda: ("auto", "cpu", "cuda"),
-        "--precision": lambda: ("auto", "fp32", "bf16", "fp16"),
+        "--precision": lambda: ("auto", "fp32", "bf16", "fp16", "nf4"),
         "--view": lambda: ("live", "record"),
+        "--log-to": _hooks,
         "--metric": _metrics,
         "--objectives": _metrics,
         "--name": _studies,
@@ -151,6 +157,12 @@ def _metrics() -> list[str]:
     from autoglm_nb.tuning import goal
 
     return list(goal.DIRECTIONS)
+
+
+def _hooks() -> list[str]:
+    from autoglm_nb.hooks import HOOKS
+
+    return list(HOOKS)
 
 
 def _studies() -> list[str]:

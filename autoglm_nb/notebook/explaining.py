@@ -26,8 +26,11 @@ from autoglm_nb.record import words
 
 __all__ = ["FORM", "PARTS", "explain"]
 
-FORM = "%explain [NAME] [--trial N] [--what PART,PART] [--html FILE] [--wait]"
-PARTS = ("importance", "convergence", "stopping", "methods", "sensitivity", "pareto")
+FORM = "%explain [NAME] [--trial N] [--what PART,PART] [--html FILE] [--push | --decision] [--wait]"
+PARTS = (
+    "importance", "convergence", "stopping", "methods", "sensitivity", "pareto", "shap", "evolution", "proposals",
+    "decision",
+)  # fmt: skip
 """For completion; the child knows which parts there are and says so."""
 
 _children: set[subprocess.Popen[bytes]] = set()
@@ -46,7 +49,14 @@ def explain(commands: Any, line: str) -> None:
     parser.add_argument("--what")
     parser.add_argument("--html")
     parser.add_argument("--wait", action="store_true")
+    parser.add_argument("--push", action="store_true")
+    parser.add_argument("--decision", action="store_true")
     asked = parser.parse_args(split(line))
+    narrower = next((f"--{n}" for n in ("trial", "what", "html") if getattr(asked, n) is not None), None)
+    if (asked.push or asked.decision) and narrower:
+        raise UsageError(f"`--push` and `--decision` concern the whole report, but {narrower} was given too. Drop it.")
+    if asked.push and asked.decision:
+        raise UsageError("`--push` sends a report and `--decision` asks about it, but both were given. Give one.")
     handle = commands.handle(asked.name)
     job = _Job(handle.home, handle.name, asked)
     job.start()
@@ -62,9 +72,15 @@ class _Job:
         self._html = Path(asked.html).expanduser().resolve() if asked.html else None
         self._folder = tempfile.TemporaryDirectory(prefix="autoglm-explain-")
         self._out = Path(self._folder.name) / "bundle.json"
+        room = "decisions" if asked.push or asked.decision else "explain"
         self._command = [
-            sys.executable, "-m", "autoglm_nb.explain", "--home", str(home), "--study", study, "--out", str(self._out),
+            sys.executable, "-m", f"autoglm_nb.{room}", "--home", str(home), "--study", study, "--out", str(self._out),
         ]  # fmt: skip
+        if asked.push:
+            self._command.append("--push")
+        self._sentence = "Explaining"
+        if room == "decisions":
+            self._sentence = "Sending the report of" if asked.push else "Asking for the decision on"
         if asked.what is not None:
             self._command += ["--what", asked.what]
         if asked.trial is not None:
@@ -92,7 +108,7 @@ class _Job:
             self._folder.cleanup()
             raise WorkerError(f"The explanation could not be started: {error}.") from error
         _children.add(self._child)
-        sentence = f"Explaining {words.clean(self._study, 80)} … the answer will appear here."
+        sentence = f"{self._sentence} {words.clean(self._study, 80)} … the answer will appear here."
         self._display = display(_lines(sentence), raw=True, display_id=True)
         threading.Thread(target=self._finish, name="autoglm-explain", daemon=True).start()
 

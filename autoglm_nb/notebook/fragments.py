@@ -14,6 +14,7 @@ from typing import Any
 from autoglm_nb.protocol import StudyState
 from autoglm_nb.record import Story, words
 from autoglm_nb.record.curve import curve_img
+from autoglm_nb.record.packs import pack_rows
 from autoglm_nb.record.page import trials_table
 
 __all__ = [
@@ -144,6 +145,7 @@ def resources(snapshot: Mapping[str, Any]) -> str:
         ("CPU of the machine", f"{_whole(reading.get('machine_cpu_percent'))} %"),
         ("Memory of the machine", f"{_whole(reading.get('machine_memory_percent'))} %"),
         ("GPU", "none" if gpu is None else f"{_whole(gpu)} %, {_tenth(gpu_memory)} GB"),
+        *pack_rows(snapshot),
     ]
     return _table(("Resource", "Now"), rows)
 

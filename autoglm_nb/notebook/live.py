@@ -22,7 +22,7 @@ from autoglm_nb.notebook import fragments
 from autoglm_nb.protocol import StudyState
 from autoglm_nb.record import Story, fingerprint, words
 
-__all__ = ["ROWS", "LiveView"]
+__all__ = ["ROWS", "LiveView", "answer_beside_cells"]
 
 ROWS = 8
 """Running trials shown; more are counted in a line."""
@@ -46,11 +46,15 @@ class LiveView:
         self._build()
         self.update(snapshot)
 
-    def show(self) -> None:
-        """Display below the running cell."""
+    def show(self, place: Any = None) -> None:
+        """Display below the running cell, or in a display that is there already."""
         bundle = dict(self._root._repr_mimebundle_())
         bundle["text/plain"] = f"Live view of {words.clean(self._handle.name, 80)}: it needs a front end with widgets."
-        self._display = display(bundle, raw=True, display_id=True)
+        if place is None:
+            self._display = display(bundle, raw=True, display_id=True)
+        else:
+            self._display = place
+            place.update(bundle, raw=True)
 
     def update(self, snapshot: Mapping[str, Any]) -> None:
         """Draw a snapshot."""
@@ -105,7 +109,7 @@ class LiveView:
         self._pause.on_click(lambda _: self._pause_or_resume())
         self._stop.on_click(lambda _: self._request("Stopping", self._handle.stop))
         for button in (self._pause, self._stop):
-            _answer_beside_cells(button)
+            answer_beside_cells(button)
         self._answer = box.HTML(layout=layout(height="58px", overflow="hidden"))
         self._curve = box.HTML(layout=layout(height="262px", overflow="hidden"))
         self._note = box.HTML(layout=layout(height="26px", overflow="hidden"))
@@ -143,7 +147,7 @@ class LiveView:
             ),
         )  # fmt: skip
         stop.on_click(lambda _: self._stop_row(holder))
-        _answer_beside_cells(stop)
+        answer_beside_cells(stop)
         return holder, text, stop
 
     # -- drawing --------------------------------------------------------------------------------------------
@@ -233,7 +237,7 @@ class LiveView:
                     self._update_buttons()
 
 
-def _answer_beside_cells(button: Any) -> None:
+def answer_beside_cells(button: Any) -> None:
     """Let clicks be handled on the front end's subshell even while a cell runs.
 
     ipykernel 7.4 hands what a widget sends to the shell that wrote to the

@@ -52,11 +52,13 @@ class AutoglmMagics(Magics):
         ::
 
           %explain NAME [--trial N] [--what importance,convergence,...] [--html FILE] [--wait]
+          %explain NAME --push | --decision
 
         It is computed by a process of its own, so the notebook stays usable; the
         answer replaces the line below the cell. `--wait` blocks until it is there
         (Ctrl-C stops only the waiting), `--html` also writes a page that needs
-        nothing else.
+        nothing else. `--push` sends the report to the decision system of
+        AUTOGLM_DECISION_URL, `--decision` asks what was decided.
         """
         from autoglm_nb.notebook.explaining import explain
 

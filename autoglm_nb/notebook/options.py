@@ -35,13 +35,16 @@ empty body means the default search space of the task. On a line of its own:
     %autotune wait NAME              blocks; Ctrl-C stops only the waiting
     %autotune attach NAME            the live view again, after a refresh or a restart
     %autotune best NAME [-o VAR]     the best configuration and its adapter
+    %autotune note NAME TEXT         a comment; --trial N, --tag TAG, --star, --remove ID
+    %autotune share NAME --zip FILE  one file for a teammate (--html FILE: a page to read)
+    %autotune open FILE              a teammate's file, brought into this store
     %autotune logs|rename|clean|delete NAME
     %autotune help [COMMAND]
 """
 
 _FLAGS = ("no_baseline", "fork", "dry_run", "gradient_checkpointing", "base_dropout", "trust_remote_code")
-_WHOLE = ("trials", "seed", "seeds", "max_length", "max_rows")
-_LISTS = ("objectives", "text")
+_WHOLE = ("trials", "seed", "seeds", "max_length", "max_rows", "pack")
+_LISTS = ("objectives", "text", "log_to")
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--model": {"help": "catalogue name (minilm, smollm2-135m), local folder or hub id"},
@@ -66,12 +69,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--seeds": {"help": "how often winner and default settings are run again for the test (default: 3)"},
     "--no-baseline": {"action": "store_true", "help": "do not measure the default settings"},
     "--objective": {"help": "name of a function (config, report) -> value in place of training"},
+    "--pack": {"help": "trials trained side by side; 1 turns packing off (default: as many as pay)"},
     "--executor": {"help": "process (survives the kernel) or thread (default: process)"},
     "--device": {"help": "auto, cpu, cuda, cuda:1 (default: auto)"},
-    "--precision": {"help": "auto, fp32, bf16 or fp16 (default: auto)"},
+    "--precision": {"help": "auto, fp32, bf16, fp16, or nf4: QLoRA on an NVIDIA GPU (default: auto)"},
     "--gradient-checkpointing": {"action": "store_true", "help": "less memory, slower"},
     "--base-dropout": {"action": "store_true", "help": "keep the base model's own dropout"},
     "--trust-remote-code": {"action": "store_true", "help": "run code that comes with a hub model"},
+    "--log-to": {"help": "mlflow, wandb, tensorboard (with commas): trackers that are told about the study"},
     "--fork": {"action": "store_true", "help": "a new study where the name is taken by another one"},
     "--dry-run": {"action": "store_true", "help": "say what would run, and how long, without starting it"},
     "--view": {"choices": None, "help": "live or record: whether to show the live view (default: live)"},

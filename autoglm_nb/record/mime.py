@@ -1,8 +1,10 @@
 """The MIME bundle of a record: a small dictionary for the lab extension, HTML and text for everyone else.
 
-What moves without new data (readings, progress, time left, messages) is left
-out, so that saving a notebook twice gives the same bytes and a diff in git
-shows results only. The dictionary stays below `MAX_BYTES`: trials beyond that
+What moves without new data (readings, progress, time left, messages, packs) is
+left out, so that saving a notebook twice gives the same bytes and a diff in git
+shows results only. Times are whole seconds, and how fast this machine was is
+left out unless it is what the study optimises: run anew, a study differs in
+what it found. The dictionary stays below `MAX_BYTES`: trials beyond that
 are dropped, worst first, and `trials_total` says how many there are.
 """
 
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from autoglm_nb.protocol import STUDY_MIME
@@ -31,6 +33,8 @@ _TRIAL_KEYS = (
     "metrics", "starred",
 )  # fmt: skip
 _REPORTS = 40
+_OF_THE_MACHINE = ("train_seconds", "latency_ms_p50", "latency_ms_p95")
+"""Metrics that differ whenever they are measured."""
 
 
 def bundle(snapshot: Mapping[str, Any], *, fold: bool = False) -> dict[str, Any]:
@@ -42,27 +46,35 @@ def bundle(snapshot: Mapping[str, Any], *, fold: bool = False) -> dict[str, Any]
     """
     story = Story(snapshot)
     page = folded(story) if fold else html(story)
-    return {STUDY_MIME: trimmed(snapshot), "text/html": page, "text/plain": text(story)}
+    data = {**trimmed(snapshot), "folded": True} if fold else trimmed(snapshot)
+    return {STUDY_MIME: data, "text/html": page, "text/plain": text(story)}
 
 
 def trimmed(snapshot: Mapping[str, Any]) -> dict[str, Any]:
     """A snapshot as valid JSON below `MAX_BYTES`, without anything that moves by itself."""
     story = Story(snapshot)
     small: dict[str, Any] = {key: value for key, value in snapshot.items() if key not in ("readings", "messages")}
-    small["readings"], small["messages"] = [], []
+    small["readings"], small["messages"], small["packs"] = [], [], None
     small["headline"] = {**(snapshot.get("headline") or {}), "seconds_left": None}
     small["study"] = {
         **(snapshot.get("study") or {}),
         "cell": words.clean(story.study.get("cell") or "", 4000, lines=True),
+        **{key: _seconds(story.study[key]) for key in ("created_at", "active_seconds") if key in story.study},
     }
+    sought = {story.study.get("metric"), *(story.study.get("objectives") or ())}
+    noise = {name for name in _OF_THE_MACHINE if name not in sought}
     ranked = story.ranked
     for limit, characters in _LIMITS:
         small["notes"] = [
-            {**note, "text": words.clean(note.get("text") or "", characters, lines=True)}
+            {
+                **note,
+                "text": words.clean(note.get("text") or "", characters, lines=True),
+                "created_at": _seconds(note.get("created_at")),
+            }
             for note in story.notes[:_NOTES]
         ]
         kept = sorted(ranked[:limit], key=lambda t: int(t.get("number", 0)))
-        small["trials"] = [_trial(t) for t in kept]
+        small["trials"] = [_trial(t, noise) for t in kept]
         plain: dict[str, Any] = _plain(small)
         if len(json.dumps(plain)) < MAX_BYTES:
             return plain
@@ -70,8 +82,9 @@ def trimmed(snapshot: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _trial(trial: Mapping[str, Any]) -> dict[str, Any]:
+def _trial(trial: Mapping[str, Any], noise: Collection[str]) -> dict[str, Any]:
     out = {key: trial[key] for key in _TRIAL_KEYS if key in trial}
+    out["metrics"] = {name: value for name, value in (out.get("metrics") or {}).items() if name not in noise}
     if trial.get("state") == "running":
         out.update(value=None, values=[], reports=[], seconds=0.0, metrics={})
     out["reports"] = _decimated(list(out.get("reports") or []))
@@ -79,6 +92,12 @@ def _trial(trial: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(out.get("seconds"), float):
         out["seconds"] = round(out["seconds"], 1)
     return out
+
+
+def _seconds(value: object) -> int | None:
+    """Whole seconds, which is what is drawn."""
+    given = words.finite(value)
+    return None if given is None else round(given)
 
 
 def _decimated(reports: list[Any]) -> list[Any]:

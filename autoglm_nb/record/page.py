@@ -42,6 +42,7 @@ def html(story: Story) -> str:
     parts = [
         _head(story),
         _answer(story),
+        _decision(story),
         _reason(story),
         _final(story),
         _curve(story),
@@ -118,6 +119,13 @@ def _answer(story: Story) -> str:
     if story.advice:
         lines.append(f'<div style="padding:2px 0 8px 0;overflow-wrap:anywhere">{_e(story.advice)}</div>')
     return "\n".join(lines)
+
+
+def _decision(story: Story) -> str:
+    if not story.decision:
+        return ""
+    colour = {"approve": "#2d8659", "reject": "#d64545"}.get(str(story.decided.get("verdict")), "#a8722a")
+    return f'<p style="margin:4px 0 8px 0;padding:4px 10px;border-left:3px solid {colour}">{_e(story.decision)}</p>'
 
 
 def _reason(story: Story) -> str:

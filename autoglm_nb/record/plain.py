@@ -28,7 +28,7 @@ def text(story: Story) -> str:
         "─" * COLUMNS,
         _ends(" ".join(part for part in (story.best, story.gain) if part), story.count),
     ]
-    lines += _wrapped(story.config) + _wrapped(story.reason)
+    lines += _wrapped(story.config) + _wrapped(story.decision) + _wrapped(story.reason)
     if story.advice:
         lines += _wrapped(story.advice)
     if story.has_final:

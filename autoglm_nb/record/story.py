@@ -43,6 +43,7 @@ class Story:
         self.final: Mapping[str, Any] = snapshot.get("final") or {}
         self.front: set[int] = set(snapshot.get("front") or [])
         self.provenance: Mapping[str, Any] = snapshot.get("provenance") or {}
+        self.decided: Mapping[str, Any] = snapshot.get("decision") or {}
 
     # -- the headline ---------------------------------------------------------------------------------------
 
@@ -113,6 +114,19 @@ class Story:
     def reason(self) -> str:
         """Why the study stands where it stands, if it says so."""
         return words.clean(self.study.get("reason") or "", 400)
+
+    @property
+    def decision(self) -> str:
+        """What a decision system said about the model, in a sentence; "" where nothing came back."""
+        verdict = {"approve": "Approved", "hold": "On hold", "reject": "Rejected"}.get(str(self.decided.get("verdict")))
+        if verdict is None:
+            return ""
+        trial = words.number(self.decided.get("trial"))
+        by = f" by {words.clean(self.decided['reviewer'], 60)}" if self.decided.get("reviewer") else ""
+        why = f": {words.clean(self.decided['reason'], 300).rstrip('.')}" if self.decided.get("reason") else ""
+        which = f"the model of trial {trial}" if self.decided.get("trial") is not None else "this study"
+        late = "" if self.decided.get("current") else " Another trial has won since; nothing was decided about it."
+        return f"{verdict}{by} ({which}){why}.{late}"
 
     @property
     def advice(self) -> str:
@@ -256,8 +270,9 @@ def fingerprint(snapshot: Mapping[str, Any]) -> tuple[Any, ...]:
         *(headline.get(key) for key in ("finished", "total", "baseline_value", "best_value", "best_trial")),
         tuple(t.get("number") for t in snapshot.get("trials") or [] if t.get("state") == TrialState.RUNNING),
         snapshot.get("trials_total"),
-        len(snapshot.get("notes") or []),
+        tuple(note.get("id") for note in snapshot.get("notes") or []),
         bool(snapshot.get("final")),
+        tuple((snapshot.get("decision") or {}).values()),
     )
 
 

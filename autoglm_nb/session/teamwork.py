@@ -82,7 +82,7 @@ class Teamwork:
         self._store.remove_note(note["id"], self.name)
         return note
 
-    def share(self, path: str | os.PathLike[str], *, include_data: bool = False) -> Path:
+    def share(self, path: str | os.PathLike[str], *, include_data: bool = False, force: bool = False) -> Path:
         """Write the study to one file: a page where `path` ends in `.html`, else a zip that `open_shared` takes.
 
         Neither holds an absolute path, the account's or the machine's name, or a row of the data
@@ -90,11 +90,12 @@ class Teamwork:
 
         Raises:
             UsageError: the folder of the file does not exist.
+            RejectedError: a decision system rejected the model; `force` puts it into a zip all the same.
         """
         from autoglm_nb import sharing
 
         if Path(path).suffix.lower() not in (".html", ".htm"):
-            return sharing.share_zip(self.home, self.name, path, include_data=include_data)
+            return sharing.share_zip(self.home, self.name, path, include_data=include_data, force=force)
         if include_data:
             raise UsageError("A page holds no data rows, but `include_data` was given. Share a .zip, or leave it out.")
         return sharing.share_page(self.home, self.name, path)

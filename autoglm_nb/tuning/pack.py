@@ -214,6 +214,11 @@ class Pack:
             value=outcome.value,
             because=outcome.because,
         )
+        if outcome.state.final and context.store.tidy(context.study).over:
+            context.message(
+                "warning",
+                "The studies take more room than AUTOGLM_DISK_QUOTA_GB. `%autotune clean` or `delete` frees some.",
+            )
         return outcome
 
     def _to_stop(self, run: Run) -> bool:

@@ -101,3 +101,29 @@ def test_mistakes_are_told_before_a_process_starts(notebook: Notebook, line: str
     assert not outcome.ok
     assert "Traceback" not in outcome.error
     assert explaining._children == set()
+
+
+@pytest.mark.parametrize(("option", "told"), [("--push", "Sending the report of"), ("--decision", "Asking for")])
+def test_reports_and_decisions_have_a_process_of_their_own(
+    notebook: Notebook, child: object, monkeypatch: pytest.MonkeyPatch, option: str, told: str
+) -> None:
+    """`--push` sends, `--decision` asks; both run the room of decisions, not that of explanations."""
+    seen = child(f"json.dump({ANSWER!r}, open(out, 'w'))")  # type: ignore[operator]
+    commands: list[list[str]] = []
+    replaced = explaining.subprocess.Popen
+    monkeypatch.setattr(
+        explaining.subprocess, "Popen", lambda command, **kw: (commands.append(command), replaced(command, **kw))[1]
+    )
+    assert notebook.run(f"%explain reviews {option} --wait").ok
+    assert commands[0][1:3] == ["-m", "autoglm_nb.decisions"]
+    given = json.loads(seen.read_text())
+    assert ("--push" in given) == (option == "--push") and "--what" not in given
+    assert any(told in text for text in notebook.recorder.texts)
+
+
+@pytest.mark.parametrize("line", ["reviews --push --decision", "reviews --push --trial 3", "reviews --push --html x"])
+def test_a_push_concerns_the_whole_report(notebook: Notebook, line: str) -> None:
+    """Anything narrower is a mistake, told before a process starts."""
+    outcome = notebook.run(f"%explain {line}")
+    assert not outcome.ok and ("Drop it." in outcome.error or "Give one." in outcome.error)
+    assert explaining._children == set()

@@ -1,0 +1,34 @@
+"""Sharing: a stored study as one file for a teammate, and such a file brought into a store.
+
+Contract: `share_page` writes one self-contained HTML page, `share_zip` a zip that
+`open_shared` brings into another store. Both read the store and change nothing in it; the
+same study gives the same bytes. No absolute path, account name, host name or data row
+leaves, unless data is asked for. A zip is hostile until it has been checked: what
+`archive` lets through is data of known names, sizes and checksums, what `content` lets
+through are records of known types; nothing of it is executed, unpickled or drawn unescaped.
+
+Data flow: store -> `store.portable` -> `privacy` -> `pages`, `card`, `pack` -> file, and
+file -> `archive` -> `content`, `adapter_files` -> `opening` -> `store.bring_in`.
+
+Failure modes: a file that cannot be opened raises `SharedFileError` with what is wrong
+and leaves the store as it was; a name that is taken is never overwritten.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoglm_nb.sharing.opening import Opened, open_shared
+    from autoglm_nb.sharing.pack import share_page, share_zip
+
+__all__ = ["Opened", "open_shared", "share_page", "share_zip"]
+
+_HOMES = {"Opened": "opening", "open_shared": "opening", "share_page": "pack", "share_zip": "pack"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
