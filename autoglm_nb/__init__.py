@@ -78,3 +78,8 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     """Where Jupyter Server finds the extension; nothing is imported before it does."""
     return [{"module": "autoglm_nb.server"}]
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Where the built JupyterLab extension lies in a checkout; `jupyter-builder develop` asks."""
+    return [{"src": "labextension", "dest": "autoglm-nb"}]

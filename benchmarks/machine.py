@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ROOT", "describe", "save", "sentence"]
+__all__ = ["ROOT", "command", "describe", "save", "sentence"]
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -39,6 +41,13 @@ def sentence(machine: dict[str, Any]) -> str:
         f"{machine['date']}, {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GiB, "
         f"load {machine['load_average']} before, Python {machine['python']}, torch {machine['packages']['torch']}"
     )
+
+
+def command(arguments: Sequence[str] | None = None) -> str:
+    """The command line of this run, without the places of files on this machine."""
+    given = sys.argv[1:] if arguments is None else arguments
+    shown = [Path(word).name if Path(word).is_absolute() else word for word in given]
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *shown])
 
 
 def save(name: str, result: dict[str, Any], path: Path | None = None) -> Path:

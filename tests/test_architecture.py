@@ -37,6 +37,7 @@ ROOMS = {
     "settings": Room(0, -1),
     "protocol": Room(0, -1),
     "probe": Room(0, -1, frozenset({"settings"})),
+    "locale": Room(0, -1),
     "space": Room(1, 0),
     "resources": Room(1, 0),
     "record": Room(1, 0),
@@ -49,17 +50,23 @@ ROOMS = {
     "transfer": Room(3, 2, frozenset({"training"})),
     "explain": Room(3, 2),
     "serving": Room(3, 2),
+    "hooks": Room(3, 2),
+    "decisions": Room(4, 3),
     "tuning": Room(4, 3),
+    "sharing": Room(4, 3),
     "session": Room(5, 4),
     "notebook": Room(6, 5),
     "server": Room(6, 5),
 }
 FRONT_DOOR = "autoglm_nb"  # __init__.py: names looked up when asked for, and the extension hook
 
-KERNEL_SIDE = ("space", "resources", "record", "store", "data", "models", "session", "notebook", "server")
+KERNEL_SIDE = (
+    "space", "resources", "record", "store", "data", "models", "hooks", "decisions", "sharing", "session", "notebook",
+    "server",
+)  # fmt: skip
 HEAVY = {
     "accelerate", "datasets", "matplotlib", "optuna", "pandas", "peft", "pyarrow",
-    "scipy", "sklearn", "tokenizers", "torch", "transformers",
+    "mlflow", "scipy", "shap", "sklearn", "tensorboard", "tokenizers", "torch", "transformers", "wandb",
 }  # fmt: skip
 JUPYTER = {
     "IPython", "comm", "ipykernel", "ipywidgets", "jupyter_client", "jupyter_core", "jupyter_server", "jupyterlab",

@@ -77,3 +77,24 @@ def test_the_live_view_updates_at_most_twice_a_second_and_controls_are_heard_wit
     """Two promises of the documentation that are only numbers here."""
     assert settings.VIEW_SECONDS >= 0.5
     assert settings.CONTROL_POLL_SECONDS <= 0.5
+
+
+def test_limits_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty adapters and no quota unless told otherwise."""
+    monkeypatch.delenv("AUTOGLM_KEEP_ADAPTERS", raising=False)
+    monkeypatch.delenv("AUTOGLM_DISK_QUOTA_GB", raising=False)
+    assert (settings.keep_adapters(), settings.disk_quota_bytes()) == (20, None)
+    monkeypatch.setenv("AUTOGLM_KEEP_ADAPTERS", "all")
+    monkeypatch.setenv("AUTOGLM_DISK_QUOTA_GB", "1.5")
+    assert (settings.keep_adapters(), settings.disk_quota_bytes()) == (None, 1_500_000_000)
+
+
+def test_who_signs_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting, else the hub's name, else nobody; never the account."""
+    monkeypatch.delenv("AUTOGLM_AUTHOR", raising=False)
+    monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
+    assert settings.author() == ""
+    monkeypatch.setenv("JUPYTERHUB_USER", "mei")
+    assert settings.author() == "mei"
+    monkeypatch.setenv("AUTOGLM_AUTHOR", "Mei Lin")
+    assert settings.author() == "Mei Lin"

@@ -80,20 +80,21 @@ def collate(
     """
     import torch
 
-    rows = [split.row(int(i)) for i in indices]
-    width = max([pad_to or 0, *map(len, rows)])
-    ids = np.full((len(rows), width), pad_id, dtype=np.int64)
-    mask = np.zeros((len(rows), width), dtype=np.int64)
-    labels = np.full((len(rows), width), IGNORED, dtype=np.int64)
-    for position, (i, row) in enumerate(zip(indices, rows, strict=True)):
-        ids[position, : len(row)] = row
-        mask[position, : len(row)] = 1
-        if split.per_token:
-            labels[position, : len(row)] = split.row_labels(int(i))
-    if not split.per_token:
-        labels = split.labels[np.asarray(indices, dtype=np.int64)].astype(np.int64)
+    chosen = np.asarray(indices, dtype=np.int64)
+    starts, lengths = split.offsets[chosen], split.offsets[chosen + 1] - split.offsets[chosen]
+    width = max([pad_to or 0, *lengths.tolist()])
+    positions = np.arange(width)
+    real = positions < lengths[:, None]
+    places = (starts[:, None] + positions)[real]
+    ids = np.full(real.shape, pad_id, dtype=np.int64)
+    ids[real] = split.input_ids[places]
+    if split.per_token:
+        labels = np.full(real.shape, IGNORED, dtype=np.int64)
+        labels[real] = split.labels[places]
+    else:
+        labels = split.labels[chosen].astype(np.int64)
     return {
         "input_ids": torch.from_numpy(ids),
-        "attention_mask": torch.from_numpy(mask),
+        "attention_mask": torch.from_numpy(real.astype(np.int64)),
         "labels": torch.from_numpy(labels),
     }

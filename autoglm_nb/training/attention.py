@@ -60,7 +60,7 @@ def short_attention(
     Returns:
         [rows, positions, heads, width], contiguous.
     """
-    out: torch.Tensor = _ShortAttention.apply(query, key, value, mask, scale)  # type: ignore[no-untyped-call]
+    out: torch.Tensor = _ShortAttention.apply(query, key, value, mask, scale)
     return out
 
 
@@ -115,7 +115,7 @@ def _attend(
     length = max(query.shape[2], key.shape[2])
     plain = query.device.type == "cpu" and query.dtype == torch.float32 and dropout == 0.0 and length <= LONGEST
     if not plain or others.get("position_bias") is not None or others.get("cache") is not None:
-        return sdpa_attention_forward(  # type: ignore[return-value]
+        return sdpa_attention_forward(
             module,
             query,
             key,
@@ -142,10 +142,7 @@ def _added(mask: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None
         return mask
     known: torch.Tensor | None = getattr(mask, "_autoglm_added", None)
     if known is None:
-        if mask.dim() == 4 and mask.stride(2) == 0:
-            mask_rows = mask[:, :, :1]
-        else:
-            mask_rows = mask
+        mask_rows = mask[:, :, :1] if mask.dim() == 4 and mask.stride(2) == 0 else mask
         known = torch.zeros(mask_rows.shape, dtype=dtype).masked_fill_(~mask_rows, torch.finfo(dtype).min)
         mask._autoglm_added = known  # type: ignore[attr-defined]
     return known

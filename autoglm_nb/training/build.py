@@ -181,7 +181,7 @@ def _bare_copy(base: LoadedBase, checkpointing: bool) -> nn.Module:
             copy.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         else:
             copy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return copy  # type: ignore[no-any-return]
+    return copy
 
 
 def _keep_labelled(copy: Any, base: LoadedBase, row_map: RowMap) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autoglm_nb.training.products import Product, ShapeClass, choose, make_product, processor
+from autoglm_nb.training.products import ShapeClass, choose, make_product, processor
 
 __all__ = ["FrozenLinear", "freeze_linears", "frozen_report"]
 
@@ -42,13 +42,13 @@ class FrozenLinear(nn.Linear):
         self.ahead, self._forward_product = make_product(ahead, held, None if bias is None else self.bias.detach())
         self.back, self._backward_product = make_product(back, held.t(), None)
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in nn.Linear
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         weight = self.weight
         if input.dtype != weight.dtype or input.device.type != "cpu" or weight.device.type != "cpu":
             return nn.functional.linear(input, weight, self.bias)
         x = input.reshape(-1, self.in_features)
         if x.requires_grad and torch.is_grad_enabled():
-            y: torch.Tensor = _FrozenProduct.apply(x, self)  # type: ignore[no-untyped-call]
+            y: torch.Tensor = _FrozenProduct.apply(x, self)
         else:
             y = self.multiplied(x)
         return y.view(*input.shape[:-1], self.out_features)

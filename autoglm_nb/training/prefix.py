@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,12 +48,12 @@ def prefix_for(
     """
     from autoglm_nb.models.targets import transformer_layers
 
-    usable = device.type == "cpu" and precision == "fp32" and "prefix" in settings.cpu_path() and not whole
+    usable = device.type == "cpu" and "prefix" in settings.cpu_path() and not whole
     try:
         layers = [name for name, _ in transformer_layers(base.model)]
     except ModelError:  # a model without a stack of layers has no lower part
         layers = []
-    return FrozenPrefix(data, layers, None if usable and layers else 0)
+    return FrozenPrefix(data, layers, None if usable and layers else 0, packed_only=precision != "fp32")
 
 
 def frozen_depth(method: MethodConfig, layers: Sequence[str]) -> int:
@@ -81,13 +80,22 @@ class FrozenPrefix:
         data: whose splits are read.
         layers: full names of the model's layers, from the bottom.
         budget_bytes: for all kept states together; 0 turns the whole thing off.
+        packed_only: serve LoRA and DoRA alone: other methods have models of their own, in another number format.
 
     Attributes:
         rows_computed: rows that went through frozen layers so far.
         rows_served: rows whose states were handed out so far.
     """
 
-    def __init__(self, data: EncodedData, layers: Sequence[str], budget_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        data: EncodedData,
+        layers: Sequence[str],
+        budget_bytes: int | None = None,
+        *,
+        packed_only: bool = False,
+    ) -> None:
+        self._packed_only = packed_only
         self._data = data
         self._layers = tuple(layers)
         self.budget_bytes = settings.prefix_bytes() if budget_bytes is None else budget_bytes
@@ -102,6 +110,8 @@ class FrozenPrefix:
 
     def depth(self, methods: Sequence[MethodConfig]) -> int:
         """How many layers are frozen for all of these methods."""
+        if self._packed_only and any(m.method not in ("lora", "dora") for m in methods):
+            return 0
         return min((frozen_depth(m, self._layers) for m in methods), default=0)
 
     def describe(self) -> dict[str, Any]:

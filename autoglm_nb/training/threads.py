@@ -22,6 +22,9 @@ from pathlib import Path
 
 __all__ = ["CpuUse", "ThreadGovernor", "available_cores", "worker_environment"]
 
+WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+"""GNU's OpenMP counts turns, LLVM's and Intel's milliseconds."""
+
 LOOK_SECONDS = 2.0
 """Time between two looks at what others use."""
 
@@ -50,14 +53,13 @@ def available_cores(root: Path = Path("/sys/fs/cgroup")) -> int:
 def worker_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """What to add to a worker's environment; settings of the user's own are left alone.
 
-    Waiting threads sleep instead of spinning: a worker is nicer than its kernel, and a spinning thread
-    takes the core from which the kernel, or the thread that it waits for, might profit.
+    Waiting threads spin for some microseconds, which spares most wake-ups between two products, and then
+    sleep: a thread that spins for long takes the core that the kernel, or the very thread it waits for, needs.
     """
     given = os.environ if environ is None else environ
-    wanted = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
-    if any(name in given for name in (*wanted, "GOMP_SPINCOUNT")):
+    if any(name in given for name in ("OMP_WAIT_POLICY", *WAITING)):
         return {}
-    return wanted
+    return dict(WAITING)
 
 
 class ThreadGovernor:

@@ -225,6 +225,13 @@ def _settings(folder: Path) -> None:
         path.write_text(json.dumps(values))
 
 
+def _enable_server(folder: Path) -> None:
+    """The server extension, also where the package was installed before it had one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    given = {"ServerApp": {"jpserver_extensions": {"autoglm_nb": True}}}
+    (folder / "jupyter_server_config.json").write_text(json.dumps(given))
+
+
 def start_lab(base: Path, extra_env: dict[str, str] | None = None) -> Lab:
     """Start a JupyterLab whose files all lie under `base`.
 
@@ -234,6 +241,7 @@ def start_lab(base: Path, extra_env: dict[str, str] | None = None) -> Lab:
     folder, port = base / "root", _free_port()
     folder.mkdir(parents=True)
     _settings(base / "settings")
+    _enable_server(base / "config")
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),

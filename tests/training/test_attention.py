@@ -32,7 +32,9 @@ def test_it_equals_pytorchs_attention(rows: int, heads: int, positions: int, wid
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("wanted", [(True, True, True), (True, False, True), (False, True, False), (False, False, True)])
+@pytest.mark.parametrize(
+    "wanted", [(True, True, True), (True, False, True), (False, True, False), (False, False, True)]
+)
 def test_gradients_match_finite_differences_and_unwanted_ones_are_left_out(wanted: tuple[bool, ...]) -> None:
     """`gradcheck` in fp64, with one query position over four others."""
     torch.manual_seed(0)

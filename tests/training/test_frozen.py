@@ -96,8 +96,8 @@ def test_other_number_formats_go_through_torch(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_product_that_disagrees_can_neither_win_nor_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """However fast: a tenth of a per cent off is refused by the choice and by the layer."""
-    wrong = lambda w, b: (lambda x: torch.nn.functional.linear(x, w, b) * 1.01)  # noqa: E731
-    slow: Any = lambda w, b: (lambda x: (time.sleep(0.02), torch.nn.functional.linear(x, w, b))[1])  # noqa: E731
+    wrong = lambda w, b: lambda x: torch.nn.functional.linear(x, w, b) * 1.01  # noqa: E731
+    slow: Any = lambda w, b: lambda x: (time.sleep(0.02), torch.nn.functional.linear(x, w, b))[1]  # noqa: E731
     monkeypatch.setattr(products, "PRODUCTS", {"plain": slow, "wrong": wrong})
     layer = linear()
     assert products.choose({(100, 63, True): layer.weight}) == {(100, 63, True): "plain"}

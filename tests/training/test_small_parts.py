@@ -68,10 +68,30 @@ def test_planning_loads_no_torch() -> None:
 # -- device and precision
 
 
-def test_auto_means_fp32_on_a_cpu() -> None:
+@pytest.mark.parametrize(
+    ("native", "gain", "expected", "why"),
+    [(False, 9.0, "fp32", "does not multiply in bf16"), (True, 1.1, "fp32", "1.1 times"), (True, 2.0, "bf16", "2.0")],
+)
+def test_auto_on_a_cpu_means_bf16_where_it_is_native_and_pays(
+    monkeypatch: pytest.MonkeyPatch, native: bool, gain: float, expected: str, why: str
+) -> None:
+    """Emulated bf16 is never chosen, native bf16 only when measured faster; the choice gives its reason."""
+    from autoglm_nb.training import precision
+
+    monkeypatch.setattr(precision, "_native_bf16", lambda: native)
+    monkeypatch.setattr(precision, "_bf16_gain", lambda: gain)
     cpu = resolve_device("cpu")
-    assert resolve_precision("auto", cpu) == "fp32"
-    assert resolve_precision("bf16", cpu) == "bf16"
+    assert resolve_precision("auto", cpu) == expected
+    said = precision.explain_precision("auto", cpu)
+    assert said.startswith(expected) and why in said
+    assert resolve_precision("bf16", cpu) == "bf16" and precision.explain_precision("bf16", cpu).startswith("bf16")
+
+
+def test_the_measured_gain_of_bf16_is_a_ratio() -> None:
+    """The measurement itself, whatever it says here."""
+    from autoglm_nb.training.precision import _bf16_gain, _native_bf16
+
+    assert 0.01 < _bf16_gain() < 100.0 and isinstance(_native_bf16(), bool)
 
 
 @pytest.mark.parametrize(("precision", "what"), [("fp16", "GPU"), ("bf61", "bf16")])

@@ -1,0 +1,123 @@
+"""This package's side of `time_to_quality.py`: `AutoTuner` as a user would call it, in a process of its own.
+
+    python -m benchmarks.tuner_search --request request.json --answer answer.json
+
+The study runs until it has a completed trial of the target value and as many trials as
+the peer made, or until its time is up. The clock of each trial is the store's. When it
+has ended, outside the clock, the best trial's saved adapter is loaded anew and scored
+on the validation rows (the same accuracy must come out) and on the test rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["search"]
+
+POLL_SECONDS = 0.25
+STUDY = "time-to-quality"
+
+
+def search(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the study; returns what stands in the answer."""
+    from autoglm_nb import AutoTuner
+    from autoglm_nb.protocol import RunRole, TrialState
+    from autoglm_nb.store import Store
+
+    home, files = Path(request["folder"]) / ".autoglm", request["files"]
+    tuner = AutoTuner(
+        request["model"],
+        request["cell"],
+        request["strategy"],
+        seed=request["seed"],
+        home=home,
+        pruner="asha",
+        baseline=False,
+        seeds=0,
+    )
+    study = tuner.start(
+        files["train"],
+        target="label",
+        validation=files["validation"],
+        test=files["test"],
+        name=STUDY,
+        max_trials=request["most_trials"],
+    )
+    store = Store(home, create=False)
+
+    def timeline() -> list[dict[str, Any]]:
+        rows = store.runs(STUDY, RunRole.TRIAL)
+        ended = [
+            {
+                "at": row.ended_at,
+                "trial": row.trial,
+                "state": str(row.state),
+                "value": row.value if row.state is TrialState.COMPLETED else None,
+                "rows_scored": row.metrics.get("rows"),
+            }
+            for row in rows
+            if row.state.final and row.ended_at is not None
+        ]
+        return sorted(ended, key=lambda row: row["at"])
+
+    def enough() -> bool:
+        found = timeline()
+        best = max((row["value"] for row in found if row["value"] is not None), default=float("-inf"))
+        return best >= request["target"] - 1e-9 and len(found) >= request["trials"]
+
+    deadline = request["started"] + request["limit_seconds"]
+    while not study.ended and not enough() and time.time() < deadline:
+        time.sleep(POLL_SECONDS)
+    ended = time.time()
+    study.stop()
+    study.wait(timeout=120)
+    found = [row for row in timeline() if row["at"] <= ended]
+    completed = [row for row in found if row["value"] is not None]
+    answer: dict[str, Any] = {
+        "timeline": found,
+        "ended": ended,
+        "best_value": max((row["value"] for row in completed), default=None),
+        "best_config": None,
+        "rows_scored": min((row["rows_scored"] for row in completed), default=0),
+        "rescored": None,
+        "test_accuracy": None,
+    }
+    if completed:
+        results = study.results()
+        model = results.best_model()
+        answer |= {
+            "best_value": results.best_value,
+            "best_config": results.best_config,
+            "rescored": _accuracy(model, files["validation"]),
+            "test_accuracy": _accuracy(model, files["test"]),
+        }
+    return answer
+
+
+def _accuracy(model: Any, path: str) -> float:
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    predicted = model.predict([row["text"] for row in rows])
+    return sum(label == row["label"] for label, row in zip(predicted, rows, strict=True)) / len(rows)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--request", type=Path, required=True)
+    parser.add_argument("--answer", type=Path, required=True)
+    options = parser.parse_args()
+    answer = search(json.loads(options.request.read_text(encoding="utf-8")))
+    options.answer.write_text(json.dumps(answer), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

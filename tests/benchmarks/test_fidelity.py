@@ -1,0 +1,89 @@
+"""The check before every speed: it passes what two seeds could explain, and nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from benchmarks.fidelity import MARGIN, MOST, judge
+
+SELF = [0.01, -0.012, 0.008, -0.009] * 4  # the peer against itself: about a point
+
+
+def test_equal_accuracies_pass() -> None:
+    """The same results on both sides are the same work."""
+    verdict = judge([0.8] * 16, [0.8] * 16, SELF)
+    assert verdict.passed
+    assert verdict.mean_difference == 0
+
+
+def test_a_mean_one_point_worse_is_refused_though_each_trial_is_near() -> None:
+    """A point on every trial is within the scatter of one trial, but not of sixteen."""
+    verdict = judge([0.79] * 16, [0.8] * 16, SELF)
+    assert not verdict.passed
+    assert abs(verdict.worst) < verdict.limit
+    assert "-1.00 points" in verdict.because
+
+
+def test_a_mean_one_point_better_is_refused_as_well() -> None:
+    """Better is other work too, so the check has two sides."""
+    assert not judge([0.81] * 16, [0.8] * 16, SELF).passed
+
+
+def test_one_trial_far_off_is_refused_though_the_mean_is_near() -> None:
+    """Seven points in one trial of sixteen move the mean by less than half a point."""
+    ours = [0.8] * 15 + [0.73]
+    verdict = judge(ours, [0.8] * 16, SELF)
+    assert abs(verdict.mean_difference) < MARGIN
+    assert not verdict.passed
+
+
+def test_the_limit_of_a_trial_is_students() -> None:
+    """For 16 comparisons and 16 differences the two-sided quantile at 1 - 0.05/32 is 3.5 (table: t(16), 0.9984)."""
+    verdict = judge([0.8] * 16, [0.8] * 16, [0.01] * 16)
+    assert verdict.limit == pytest.approx(0.0346, abs=0.0006)
+
+
+def test_a_peer_that_repeats_itself_exactly_leaves_half_a_point() -> None:
+    """No scatter at all is no reason to ask for equality to the last row."""
+    assert judge([0.804] * 16, [0.8] * 16, [0.0] * 16).passed
+    assert not judge([0.806] * 16, [0.8] * 16, [0.0] * 16).passed
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_what_is_not_a_number_is_refused(odd: float) -> None:
+    """A diverged trial has no accuracy to compare."""
+    assert not judge([0.8, odd], [0.8, 0.8], [0.01, 0.01], reduced=True).passed
+    assert not judge([0.8, 0.8], [0.8, 0.8], [0.01, odd]).passed
+
+
+def test_a_reduced_run_has_a_wider_margin_and_says_so() -> None:
+    """Two trials whose peer scatters by two points know the mean to two points or so."""
+    strict, reduced = (judge([0.79, 0.79], [0.8, 0.8], [0.02, -0.02], reduced=wide) for wide in (False, True))
+    assert not strict.passed
+    assert reduced.passed and reduced.reduced
+    assert reduced.margin == pytest.approx(2 * 0.02 / math.sqrt(2))
+
+
+def test_two_seeds_that_agree_by_chance_on_few_rows_are_no_certainty() -> None:
+    """On 200 rows an accuracy is known to five points (two counts differ by sqrt(2 / 4 / 200)), whatever two seeds say."""
+    arguments = ([0.77, 0.79], [0.8, 0.8], [0.0, 0.0])
+    assert not judge(*arguments, reduced=True).passed
+    assert judge(*arguments, reduced=True, rows=200).margin == pytest.approx(2 * 0.05 / math.sqrt(2))
+    assert judge(*arguments, reduced=True, rows=200).passed
+    assert not judge(*arguments, rows=200).passed  # a complete run is held to half a point
+
+
+def test_no_scatter_allows_more_than_ten_points() -> None:
+    """A peer that says nothing about itself must not let everything through."""
+    verdict = judge([0.6, 0.6], [0.8, 0.8], [0.3, -0.3], reduced=True)
+    assert not verdict.passed
+    assert verdict.margin == verdict.limit == MOST
+
+
+def test_lists_that_do_not_belong_together_are_an_error() -> None:
+    """A verdict about nothing would look like one."""
+    for arguments in (([0.8], [0.8, 0.8], SELF), ([], [], SELF), ([0.8], [0.8], [])):
+        with pytest.raises(ValueError, match="trials"):
+            judge(*arguments)
