@@ -70,7 +70,7 @@ def search(request: Mapping[str, Any]) -> dict[str, Any]:
     def enough() -> bool:
         found = timeline()
         best = max((row["value"] for row in found if row["value"] is not None), default=float("-inf"))
-        return best >= request["target"] - 1e-9 and len(found) >= request["trials"]
+        return bool(best >= request["target"] - 1e-9 and len(found) >= request["trials"])
 
     deadline = request["started"] + request["limit_seconds"]
     while not study.ended and not enough() and time.time() < deadline:
@@ -105,7 +105,7 @@ def _accuracy(model: Any, path: str) -> float:
     with Path(path).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     predicted = model.predict([row["text"] for row in rows])
-    return sum(label == row["label"] for label, row in zip(predicted, rows, strict=True)) / len(rows)
+    return float(sum(label == row["label"] for label, row in zip(predicted, rows, strict=True)) / len(rows))
 
 
 def main() -> int:

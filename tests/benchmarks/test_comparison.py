@@ -99,7 +99,7 @@ def test_speeds_and_ratios_follow_from_the_same_trials_on_both_sides(raw: dict[s
 
 def test_no_speed_survives_a_failed_accuracy_check(raw: dict[str, Any]) -> None:
     """Neither of ours nor of the peer, nor in the list of trials; what was seen of accuracies stays."""
-    _worse(raw, 5.0)
+    _worse(raw, 12.0)
     found = weigh(PART, raw)
     assert len(found["refused"]) == 3
     for line in (found["ours"], *found["peer"].values()):
@@ -111,7 +111,7 @@ def test_no_speed_survives_a_failed_accuracy_check(raw: dict[str, Any]) -> None:
 def test_a_variant_that_fails_alone_is_refused_alone(raw: dict[str, Any]) -> None:
     """The check against the variant that computes the same decides about this package's own speed."""
     for trial in raw["peer"]["off, by length"]:
-        trial["accuracy"] -= 0.05
+        trial["accuracy"] -= 0.12
     found = weigh(PART, raw)
     assert [sentence.split(":")[0] for sentence in found["refused"]] == ["off, by length"]
     assert "ratio" in found["peer"]["dropout off"]
@@ -180,7 +180,7 @@ def test_a_stored_part_names_no_folder_of_this_machine(tmp_path: Path) -> None:
     assert (shown["model"], shown["source"]) == ("model", "rows.csv")
 
 
-@pytest.mark.parametrize("points", [0.0, 5.0])
+@pytest.mark.parametrize("points", [0.0, 12.0])
 def test_the_command_prints_no_speed_after_a_failed_check(
     points: float,
     raw: dict[str, Any],

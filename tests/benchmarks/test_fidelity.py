@@ -67,7 +67,7 @@ def test_a_reduced_run_has_a_wider_margin_and_says_so() -> None:
 
 
 def test_two_seeds_that_agree_by_chance_on_few_rows_are_no_certainty() -> None:
-    """On 200 rows an accuracy is known to five points (two counts differ by sqrt(2 / 4 / 200)), whatever two seeds say."""
+    """Two counts on 200 rows differ by sqrt(2 / 4 / 200), five points, whatever two seeds say."""
     arguments = ([0.77, 0.79], [0.8, 0.8], [0.0, 0.0])
     assert not judge(*arguments, reduced=True).passed
     assert judge(*arguments, reduced=True, rows=200).margin == pytest.approx(2 * 0.05 / math.sqrt(2))

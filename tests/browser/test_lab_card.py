@@ -205,6 +205,7 @@ def test_updates_of_a_large_study_are_short_and_small(lab: Lab, large: Store, op
         "    trial = handle.current['trials'][-1 - step]\n"
         "    trial.update(state='running', progress=step / 24, step=step)\n"
         "    handle.tell(finished=9_000 + step)\n    time.sleep(0.5)",
+        "for _ in range(8):\n    time.sleep(0.5)",
     ]
     page = open_notebook(lab.write("updates.ipynb", cells), width=1200).kernel_idle()
     errors, received = _errors(page), [0]
@@ -220,13 +221,17 @@ def test_updates_of_a_large_study_are_short_and_small(lab: Lab, large: Store, op
         found = {m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]}
         return float(found["ScriptDuration"] + found["LayoutDuration"] + found["RecalcStyleDuration"])
 
-    spent, bytes_before = [], received[0]
+    spent: list[float] = []
+    bytes_each: list[int] = []
     for _ in range(3):  # the machine may be busy with something else in one of them
-        before = busy()
+        before, bytes_before = busy(), received[0]
         page.run(1, 60)
-        spent.append(1000 * (busy() - before) / 8)
+        bytes_each.append(received[0] - bytes_before)
+        updated = busy() - before
+        page.run(2, 60)  # what JupyterLab itself spends on a cell of that length
+        spent.append(1000 * (updated - (busy() - before - updated)) / 8)
     milliseconds = sorted(spent)[1]
-    rate = (received[0] - bytes_before) / 12 / 1000
+    rate = sum(bytes_each) / 12 / 1000
     page.screenshot("card-10000-live", 0)
     print(f"10,000 trials, live: {milliseconds:.1f} ms of main thread an update, {rate:.1f} kB/s received")
     assert milliseconds <= 16

@@ -107,7 +107,7 @@ def test_a_deletion_cut_short_is_either_done_or_not(store: Store, study: str, py
         def stop(*_):
             say("now"); listen()
         if sys.argv[2] == "rows":
-            folders._delete_from_optuna = stop
+            folders.delete_from_optuna = stop
         else:
             folders._remove = stop
         Store(home).delete_study("reviews")

@@ -56,7 +56,7 @@ export class CurvesPanel implements Panel {
             labelGap: -2,
             grid: { show: false },
             splits: (u, i, min, max) => ticks(min, max, 8).filter(Number.isInteger),
-            values: (u, splits) => splits.map(s => String(s + 1))
+            values: (u, splits) => splits.map(s => String(s))
           }),
           axis(colours, {
             size: 58,
@@ -168,7 +168,8 @@ export class CurvesPanel implements Panel {
           path.lineTo(x, y);
         } else {
           path.moveTo(x, y);
-          path.lineTo(x + 0.01, y);
+          path.arc(x, y, ratio, 0, 2 * Math.PI); // a single evaluation is a dot
+          path.moveTo(x, y);
         }
       });
       const kind = trial.number === best ? 'best' : trial.state;
@@ -198,7 +199,7 @@ export class CurvesPanel implements Panel {
     const rungs = [...new Set(this.trials.flatMap(t => t.reports.map(r => r[0])))].sort((a, b) => a - b).slice(0, 30);
     return {
       caption: trans.__('%1 at each evaluation', this.story.metric),
-      heads: [trans.__('Trial'), trans.__('State'), ...rungs.map(r => String(r + 1))],
+      heads: [trans.__('Trial'), trans.__('State'), ...rungs.map(r => String(r))],
       rows: this.trials.map(t => {
         const at = new Map(t.reports);
         return [
