@@ -60,9 +60,12 @@ format: $(STAMP) ## put formatting and imports in order
 lab: $(STAMP) labextension ## open JupyterLab on the examples
 	@$(BIN)/jupyter lab --notebook-dir=example_notebooks
 
-bench: $(STAMP) ## measure responsiveness, overhead, the store and the kernels
+bench: $(STAMP) ## measure; half an hour on two idle cores (benchmarks/README.md has the longer runs)
 	@status=0; \
-	for benchmark in responsiveness overhead store kernels; do $(BIN)/python benchmarks/$$benchmark.py || status=1; done; \
+	for benchmark in "responsiveness" "overhead" "store" "kernels" "cpu_path" "memory --measured 1 2 4" \
+	  "throughput --subset 4 --rows 500"; do \
+	  set -- $$benchmark; name=$$1; shift; $(BIN)/python benchmarks/$$name.py "$$@" || status=1; \
+	done; \
 	exit $$status
 
 clean: ## remove the environment, caches and built files (studies in .autoglm stay)

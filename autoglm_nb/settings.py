@@ -29,6 +29,7 @@ __all__ = [
     "kernels_backend",
     "offline",
     "prefix_bytes",
+    "tensorboard_dir",
     "torch_threads",
     "view",
 ]
@@ -119,6 +120,12 @@ def cpu_products() -> str:
 def prefix_bytes() -> int:
     """`AUTOGLM_PREFIX_MB` (1024): memory of one engine for hidden states below the lowest adapted layer."""
     return int(float(os.environ.get("AUTOGLM_PREFIX_MB", "1024")) * 2**20)
+
+
+def tensorboard_dir() -> Path | None:
+    """`AUTOGLM_TENSORBOARD_DIR`: the folder of TensorBoard's files; None (not set) is `.autoglm/tensorboard`."""
+    given = os.environ.get("AUTOGLM_TENSORBOARD_DIR", "").strip()
+    return Path(given).expanduser() if given else None
 
 
 def torch_threads() -> int | None:

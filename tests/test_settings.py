@@ -98,3 +98,12 @@ def test_who_signs_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.author() == "mei"
     monkeypatch.setenv("AUTOGLM_AUTHOR", "Mei Lin")
     assert settings.author() == "Mei Lin"
+
+
+def test_where_tensorboards_files_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Beside the studies unless told otherwise; `~` is understood."""
+    monkeypatch.delenv("AUTOGLM_TENSORBOARD_DIR", raising=False)
+    assert settings.tensorboard_dir() is None
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AUTOGLM_TENSORBOARD_DIR", " ~/boards ")
+    assert settings.tensorboard_dir() == tmp_path / "boards"

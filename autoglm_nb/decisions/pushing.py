@@ -15,6 +15,7 @@ from autoglm_nb.errors import UsageError
 from autoglm_nb.explain import Explanation, explain
 from autoglm_nb.explain.facts import load
 from autoglm_nb.explain.sections.decision import decided
+from autoglm_nb.record import words
 from autoglm_nb.store import Store, outbox
 from autoglm_nb.store.outbox import Message
 
@@ -44,7 +45,7 @@ def push(home: Path | str, study: str, *, seconds: float = 0.0) -> Message:
     if body["trial"] is None:
         raise UsageError(
             f"A report is pushed once there is a result, but no trial of study {study!r} has completed. "
-            f"Wait for one with `%autotune wait {study}`."
+            f"Wait for one with `%autotune wait {words.quoted(study)}`."
         )
     store = Store(home, create=False)
     key = _key(body)

@@ -284,7 +284,8 @@ class HookFollower:
     def _fail(self, error: BaseException) -> None:
         said = words.clean(f"{type(error).__name__}: {error}", 240).rstrip(".")
         self._state.failure = (
-            f"Logging to {self._name} stopped: {said}. The study goes on; `%autotune attach {self._study}` tries again."
+            f"Logging to {self._name} stopped: {said}. The study goes on; "
+            f"`%autotune attach {words.quoted(self._study)}` tries again."
         )
         self._state.failed_at = time.time()
         log.warning("the hook %s of %s failed", self._name, self._study, exc_info=error)

@@ -7,12 +7,12 @@ is used; neither TensorFlow nor torch is needed.
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from pathlib import Path
 from typing import Any
 
+from autoglm_nb import settings
 from autoglm_nb.hooks._base import Hook, RunInfo, RunOutcome, StudyInfo, StudyOutcome, flat, numbers
 from autoglm_nb.record import words
 
@@ -92,9 +92,7 @@ def _session_end(state: str, at: float) -> Any:
 
 
 def _folder(study: StudyInfo) -> Path:
-    given = os.environ.get("AUTOGLM_TENSORBOARD_DIR", "").strip()
-    root = Path(given).expanduser() if given else study.home / "tensorboard"
-    return root / _file_name(study.name)
+    return (settings.tensorboard_dir() or study.home / "tensorboard") / _file_name(study.name)
 
 
 def _file_name(name: str) -> str:

@@ -138,7 +138,8 @@ class Commands(TeamCommands):
             self.say(f"Study {handle.name!r} is {handle.status}: there is nothing to pause.")
             return
         handle.pause()
-        self.say(f"Study {handle.name!r} pauses after the present step. `%autotune resume {handle.name}` goes on.")
+        again = f"`%autotune resume {words.quoted(handle.name)}` goes on."
+        self.say(f"Study {handle.name!r} pauses after the present step. {again}")
 
     def _resume(self, given: list[str]) -> None:
         handle = self._named("resume", given)
@@ -170,11 +171,12 @@ class Commands(TeamCommands):
         except KeyboardInterrupt:
             raise StoppedWaiting(
                 f"Stopped waiting. Study {handle.name!r} goes on in the background; "
-                f"`%autotune stop {handle.name}` ends it."
+                f"`%autotune stop {words.quoted(handle.name)}` ends it."
             ) from None
         except TimeoutError as late:
             paused = handle.status == "paused"
-            after = f"`%autotune resume {handle.name}` goes on." if paused else "It goes on in the background."
+            again = f"`%autotune resume {words.quoted(handle.name)}` goes on."
+            after = again if paused else "It goes on in the background."
             raise UsageError(f"{late} {after}") from None
         story = record.Story(handle.snapshot())
         line = f"{story.name} {words.state_words(story.state)}. {story.best} {story.gain}".rstrip() + "."
@@ -218,8 +220,8 @@ class Commands(TeamCommands):
         Store(handle.home, create=False).rename_study(handle.name, asked.new)
         self.last = asked.new
         self.say(
-            f"Study {handle.name!r} is now named {asked.new!r}. A cell that says `--name {handle.name}` would start a "
-            "new study; change it too."
+            f"Study {handle.name!r} is now named {asked.new!r}. "
+            f"A cell that says `--name {words.quoted(handle.name)}` would start a new study; change it too."
         )
 
     def _clean(self, given: list[str]) -> None:
@@ -285,5 +287,6 @@ def identifier(name: str | None) -> str | None:
 def _refuse_active(handle: Any, what: str) -> None:
     if handle.status in ("queued", "preparing", "running", "confirming", "paused"):
         raise UsageError(
-            f"A study cannot be {what} while it is {handle.status}. `%autotune stop {handle.name}` ends it first."
+            f"A study cannot be {what} while it is {handle.status}. "
+            f"`%autotune stop {words.quoted(handle.name)}` ends it first."
         )

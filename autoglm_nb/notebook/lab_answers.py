@@ -70,7 +70,7 @@ class Answers:
             case "note":
                 self._note(content)
             case "remove_note":
-                self._stored().remove_note(str(content["note"]))
+                self._stored().remove_note(str(content["note"]), self._handle.name)
             case _:
                 raise UsageError(f"A view can ask for pages, points, control and notes, but not for {kind[:40]!r}.")
         return None, []

@@ -129,9 +129,10 @@ class TeamCommands:
         )  # fmt: skip
         handle = commands.handle(asked.name)
         if asked.html is None and asked.zip is None:
+            example = f"{words.quoted(handle.name)} --zip {_as_file(handle.name)}.zip"
             raise UsageError(
                 "Sharing needs a file: `--zip FILE` for a teammate who opens the study, `--html FILE` for one who "
-                f"reads it. For example `%autotune share {handle.name} --zip {_as_file(handle.name)}.zip`."
+                f"reads it. For example `%autotune share {example}`."
             )
         if asked.include_data and asked.zip is None:
             raise UsageError("Data rows go into a zip only, but `--include-data` was given without `--zip`. Add it.")

@@ -134,7 +134,8 @@ class Story:
         given = words.clean(self.headline.get("next") or "", 400)
         if given:
             return given
-        return f"%autotune attach {self.name} shows it live." if self.active else ""
+        name = words.quoted(self.study.get("name", "study"))
+        return f"%autotune attach {name} shows it live." if self.active else ""
 
     # -- trials ---------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,6 +29,7 @@ __all__ = [
     "gain",
     "metric_name",
     "number",
+    "quoted",
     "score",
     "share",
     "state_words",
@@ -149,6 +151,11 @@ def state_words(state: object) -> str:
     """The sign and the word of a study's state: "● running"."""
     word = clean(state, 20)
     return f"{STATE_MARKS.get(word, '·')} {word}"
+
+
+def quoted(name: object) -> str:
+    """A study's name as one word of a magic's line, quoted where the line would be split otherwise."""
+    return shlex.quote(clean(name, 120))
 
 
 def config_items(config: Mapping[str, Any], searched: Sequence[str] = ()) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from autoglm_nb.errors import AutoGLMError, UsageError
 from autoglm_nb.protocol import Action, TrialState
+from autoglm_nb.record import words
 from autoglm_nb.store import Store
 from autoglm_nb.store.notes import KINDS, LONGEST_NOTE
 
@@ -92,7 +93,7 @@ def _refuse_without_worker(store: Store, name: str, action: Action) -> None:
         return
     raise Refused(
         f"No worker is on study {name!r}, so there is nothing to {_verb(action)}. The server starts none: "
-        f"run its cell again, or `%autotune resume {name}` in its notebook."
+        f"run its cell again, or `%autotune resume {words.quoted(name)}` in its notebook."
     )
 
 

@@ -7,6 +7,7 @@ for writing for as long as it takes to add one row.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
@@ -110,6 +111,7 @@ class Desk:
             study = picture["study"]
             study["notebook"] = self.places.notebook(opened.place, study["notebook"])[0]
             study["reason"] = opened.place.told(study["reason"])
+            picture["messages"] = [{**m, "text": opened.place.told(str(m.get("text")))} for m in picture["messages"]]
             return picture
 
         return self._study_answer(opened, name, ("head",), make)
@@ -146,7 +148,9 @@ class Desk:
         def make() -> Mapping[str, Any]:
             with opened.following(name) as live:
                 picture = snapshot(opened.store, name, live=live)
-            picture["study"]["reason"] = opened.place.told(picture["study"]["reason"])
+            study = picture["study"]
+            study["notebook"] = os.path.basename((study["notebook"] or "").replace("\\", "/")) or None
+            study["reason"] = opened.place.told(study["reason"])
             return {"bundle": record.bundle(picture)}
 
         return self._study_answer(opened, name, ("record",), make)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from autoglm_nb import decisions, hooks, settings
 from autoglm_nb.errors import AutoGLMError, UsageError, WorkerError
 from autoglm_nb.protocol import Action, Snapshot, StudySpec, StudyState
+from autoglm_nb.record import words
 from autoglm_nb.session.planning import Plan
 from autoglm_nb.session.teamwork import Teamwork
 from autoglm_nb.store import Store, StudySummary, registry, snapshot
@@ -98,7 +99,7 @@ class StudyHandle(Teamwork):
         if self._store.provenance(self.name).get("brought_in") and spec.data.path is None:
             raise UsageError(
                 f"Study {self.name!r} was brought in from a shared file, without its data. Run its cell on the same "
-                f"data with `--name {self.name}` to continue it, or on other data with `--fork`."
+                f"data with `--name {words.quoted(self.name)}` to continue it, or on other data with `--fork`."
             )
         if spec.objective is not None:
             raise UsageError(
@@ -130,7 +131,7 @@ class StudyHandle(Teamwork):
             found = "there is none" if row is None else f"it is {row.state}"
             raise UsageError(
                 f"Only a running trial can be stopped, but trial {number} is not: {found}. "
-                f"`%autotune status {self.name}` shows which ones run."
+                f"`%autotune status {words.quoted(self.name)}` shows which ones run."
             )
         self._store.request(self.name, Action.STOP_TRIAL, {"trial": int(number)})
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoglm_nb.errors import StoreError
 from autoglm_nb.protocol import FinalSnapshot, Snapshot, TrialSnapshot
+from autoglm_nb.record import words
 from autoglm_nb.store import Store, refuse_if_rejected, snapshot
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Results:
         if number is None:
             raise StoreError(
                 f"A best model needs a completed trial, but study {self.name!r} has none yet. "
-                f"Wait for it with `%autotune wait {self.name}`."
+                f"Wait for it with `%autotune wait {words.quoted(self.name)}`."
             )
         folder = self._store.run_dir(self.name, f"trial-{number:04d}") / "adapter"
         if not folder.exists():

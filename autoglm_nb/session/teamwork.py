@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from autoglm_nb import settings
 from autoglm_nb.errors import UsageError
 from autoglm_nb.protocol import NoteSnapshot
+from autoglm_nb.record import words
 from autoglm_nb.store import Store
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Teamwork:
         if trial is not None and not self._store.has_trial(self.name, trial):
             raise UsageError(
                 f"A note is on a trial that exists, but study {self.name!r} has no trial {trial}. "
-                f"`%autotune status {self.name}` lists them; without a trial the note is on the study."
+                f"`%autotune status {words.quoted(self.name)}` lists them; without a trial the note is on the study."
             )
 
 

@@ -134,7 +134,7 @@ def _free_name(store: Store, content: Content, name: str | None) -> str:
         if store.has_study(name):
             raise UsageError(
                 f"The name {name!r} is taken by another study. Choose another one, such as "
-                f"`--name {store.fork_name(name)}`, or leave --name out."
+                f"`--name {words.quoted(store.fork_name(name))}`, or leave --name out."
             )
         return name
     wanted = _fit_name(content.name)

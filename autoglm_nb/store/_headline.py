@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from autoglm_nb.protocol import HeadlineSnapshot, StudySpec, StudyState
+from autoglm_nb.record import words
 from autoglm_nb.store._json import finite
 from autoglm_nb.store._trials import TrialFact
 
@@ -167,6 +168,7 @@ def _mean(parts: Sequence[tuple[int, float]]) -> float | None:
 
 def _next(name: str, state: StudyState, has_best: bool, adapter: str | None) -> str:
     """One line on what to do now; empty while the study is at work."""
+    name = words.quoted(name)
     if state is StudyState.INTERRUPTED or state is StudyState.FAILED:
         return f"Run the cell again with --name {name} to continue; finished trials are kept."
     if state is StudyState.PAUSED:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from autoglm_nb.errors import StoreError, StudyNotFoundError
+from autoglm_nb.record import words
 from autoglm_nb.resources import machine_id, process_alive, process_started
 from autoglm_nb.settings import LEASE_STALE_SECONDS
 from autoglm_nb.store._database import Database
@@ -160,7 +161,7 @@ class Leases(Database):
         if lease is not None and lease.alive:
             raise StoreError(
                 f"Study {study!r} is being worked on (process {lease.pid} on {lease.host}) and cannot be {action}. "
-                f"Stop it first: `%autotune stop {study}`."
+                f"Stop it first: `%autotune stop {words.quoted(study)}`."
             )
 
 

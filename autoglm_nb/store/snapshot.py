@@ -59,6 +59,7 @@ def snapshot(
         spec = store.spec(name)
         provenance: dict[str, Any] = json.loads(row["provenance"])
         state, reason = derived_state(connection, row)
+        reason = reason.replace(str(store.home), store.home.name)  # a saved record must name no folder of this machine
         directions = _trials.directions(connection, name) or directions_of(spec)
         trials = _trials.facts(connection, name)
         notes = store.notes(name)

@@ -82,7 +82,7 @@ class Engine:
         self._base_dropout = has_dropout(base.model)
         self.prefix = prefix_for(base, data, self.device, self.precision, whole=self._base_dropout)
         self._peak = PeakMemory(self.device)
-        self._pass_memory = PassMemory(self.device)
+        self._pass_memory = PassMemory(self.device, self.memory_gb)
         self._peak_gb = 0.0
         self.why_alone = "One trial at a time was asked for."
         self.packer = Packer(base.model, self.device, self._measured_overhead)
@@ -135,7 +135,7 @@ class Engine:
         except AutoGLMError:
             raise
         except Exception as error:
-            raise self._translated(error) from error
+            raise translated(error, self.device) from error
         self._slots[slot.number] = slot
         try:
             if checkpoint is not None:
@@ -174,6 +174,9 @@ class Engine:
     def shares(self, config: Mapping[str, Any]) -> bool:
         """Whether a run of this configuration shares its passes with others."""
         return str(config.get("method", "lora")) in PACKED_METHODS
+
+    def micro_batch_of(self, slot: int) -> int:
+        return self._slots[slot].micro_batch
 
     def set_micro_batch(self, slot: int, micro_batch: int) -> None:
         """Change how a slot's batch is split; gradients and dropout masks stay the same."""
@@ -226,7 +229,7 @@ class Engine:
         except Exception as error:
             for slot in slots:
                 slot.clear()
-            raise self._translated(error) from error
+            raise translated(error, self.device) from error
         model_seconds, seconds = time.perf_counter() - prepared, time.perf_counter() - started
         all_tokens = max(1, sum(rounds.tokens.values()))
         if slots[0].packed:
@@ -298,7 +301,7 @@ class Engine:
         try:
             metrics = evaluate_slot(self, run, split, limit_rows)
         except Exception as error:
-            raise self._translated(error) from error
+            raise translated(error, self.device) from error
         run.rung_done = run.due() or run.rung_done
         return {**metrics, "memory_gb": round(self.memory_gb(), 3), "trainable_share": self.trainable_share(slot)}
 
@@ -394,6 +397,3 @@ class Engine:
                 self._orders.clear()
             self._orders[key] = Epochs(BatchOrder(self.data.train.lengths, *key))
         return self._orders[key]
-
-    def _translated(self, error: Exception) -> Exception:
-        return translated(error, self.device)

@@ -19,7 +19,7 @@ import torch
 
 from autoglm_nb.errors import UsageError
 from autoglm_nb.training.loss import pass_logits, segment_losses
-from autoglm_nb.training.memory import is_out_of_memory, release_memory
+from autoglm_nb.training.memory import is_out_of_memory, release_memory, translated
 from autoglm_nb.training.metrics import accuracy, latency_percentiles, macro_f1, perplexity, stratified_rows
 from autoglm_nb.training.packed import Segment
 from autoglm_nb.training.rounds import make_round
@@ -100,11 +100,19 @@ def evaluate_slot(engine: Engine, slot: Slot, split: str, limit_rows: int | None
 def measure_latency(
     engine: Engine, slot: Slot, *, split: str = "validation", batch_size: int = 1, batches: int = 50
 ) -> dict[str, float]:
-    """p50 and p95 in milliseconds per sample at a batch size, over fixed rows, after a warm-up."""
+    """p50 and p95 in milliseconds per sample at a batch size, over fixed rows, after a warm-up.
+
+    Raises:
+        OutOfMemoryError: no room for a pass.
+    """
     encoded = _split(engine, split)
     rows = stratified_rows(None, len(encoded.lengths), batch_size * batches)
-    _read(engine, slot, encoded, _equal(rows[: 3 * batch_size], batch_size))
-    p50, p95 = latency_percentiles(_read(engine, slot, encoded, _equal(rows, batch_size)).seconds or [0.0])
+    try:
+        _read(engine, slot, encoded, _equal(rows[: 3 * batch_size], batch_size))
+        timed = _read(engine, slot, encoded, _equal(rows, batch_size))
+    except Exception as error:
+        raise translated(error, engine.device) from error
+    p50, p95 = latency_percentiles(timed.seconds or [0.0])
     return {"latency_ms_p50": p50, "latency_ms_p95": p95, "latency_batch_size": batch_size}
 
 

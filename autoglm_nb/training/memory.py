@@ -7,9 +7,9 @@ CPU the system more often kills the process, which the worker's successor finds 
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -73,12 +73,16 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def reset(self) -> None:
+    def reset(self) -> bool:
+        """Begin anew; False where the system does not let it."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-            return
-        with contextlib.suppress(OSError):
+            return True
+        try:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        except OSError:
+            return False
+        return True
 
     def read_gb(self) -> float:
         if self.device.type == "cuda":
@@ -95,11 +99,17 @@ class PassMemory:
     """What a pass takes beyond what is held before it, in bytes.
 
     On a GPU its allocator says it for each pass. On a CPU only the process's peak is known, which
-    tells about a pass that is larger than all before it.
+    tells about a pass that is larger than all before it, where the peak can be reset. Resetting
+    loses the peak so far.
+
+    Args:
+        device: where the passes run.
+        before_reset: called while the peak so far can still be read.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, before_reset: Callable[[], object] = lambda: None) -> None:
         self.device = device
+        self._before_reset = before_reset
         self._largest = 0
         self._floor: float | None = None
         self._before = 0.0
@@ -108,12 +118,17 @@ class PassMemory:
     def begin(self, tokens: int, held: float) -> bool:
         """Whether the pass about to run will tell something; `held` are the bytes of slots."""
         if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+            self._before_reset()
+            self._peak.reset()
             self._before = float(torch.cuda.memory_allocated(self.device))
             return True
         if self._floor is None:
             self._floor = _resident_bytes() - held
+        # an older peak, of an evaluation or of another model being loaded, is not this pass's
         if tokens <= self._largest:
+            return False
+        self._before_reset()
+        if not self._peak.reset():
             return False
         self._largest = tokens
         self._before = self._floor + held

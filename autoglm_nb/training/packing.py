@@ -65,6 +65,7 @@ class Packer:
         self._recent: deque[tuple[int, int, int, float, float]] = deque(maxlen=64)
         self._memory_seen: tuple[float, float] | None = None
         self._largest = 0
+        self._joined = False
 
     @property
     def overhead_tokens(self) -> float:
@@ -101,9 +102,13 @@ class Packer:
         return max(1, self.most_tokens(positions) // max(1, positions))
 
     def shrink(self) -> bool:
-        """After memory ran out: smaller passes from now on; False when passes had one micro-batch each."""
-        if not self._recent_was_joined():
+        """After memory ran out: smaller passes from now on; False when passes had one micro-batch each.
+
+        Also False when no pass was planned since the last time: what ran out then was no pass.
+        """
+        if not self._joined:
             return False
+        self._joined = False
         self.cap = max(1, (self.cap or self._largest) // 2)
         return True
 
@@ -153,11 +158,6 @@ class Packer:
                 found["predicted"]["pass_memory_gb"] = self._memory_seen[0] / 2**30
                 found["measured"]["pass_memory_gb"] = self._memory_seen[1] / 2**30
         return found
-
-    _joined = False
-
-    def _recent_was_joined(self) -> bool:
-        return self._joined
 
 
 def measured_overhead(model: nn.Module, device: torch.device, key: Sequence[Any]) -> float:
@@ -213,7 +213,9 @@ def _activation_bytes(model: nn.Module) -> tuple[float, float]:
 
 def _free_bytes(device: torch.device) -> float:
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        # the allocator keeps what a pass gave back: the next pass has it, though the device no longer calls it free
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + kept)
     return float(available_memory_gb() or 4.0) * 2**30
 
 

@@ -6,6 +6,7 @@ caller to say (`Grouping`). A slot comes at most once in a pass.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ __all__ = ["Epochs", "Grouping", "Round", "Rounds", "make_round", "make_rounds"]
 
 Grouping = Callable[[Sequence[PassShape]], list[list[int]]]
 """From the micro-batches that might share a pass to the indices of each pass."""
+
+EPOCHS_KEPT = 4
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,19 @@ class Rounds:
 
 
 class Epochs:
-    """A batch order that remembers the epoch in use."""
+    """A batch order that remembers the epochs in use: runs of one seed and batch size share it at different ones."""
 
     def __init__(self, order: Any) -> None:
         self._order = order
-        self._epoch = -1
-        self._batches: list[np.ndarray[Any, Any]] = []
+        self._batches: OrderedDict[int, list[np.ndarray[Any, Any]]] = OrderedDict()
 
     def batch(self, epoch: int, index: int) -> np.ndarray[Any, Any]:
-        if epoch != self._epoch:
-            self._batches = self._order.batches(epoch)
-            self._epoch = epoch
-        return self._batches[index]
+        if epoch not in self._batches:
+            self._batches[epoch] = self._order.batches(epoch)
+        self._batches.move_to_end(epoch)
+        while len(self._batches) > EPOCHS_KEPT:
+            self._batches.popitem(last=False)
+        return self._batches[epoch][index]
 
 
 def make_rounds(
@@ -105,9 +109,7 @@ def make_rounds(
     return Rounds(tuple(rounds), terms, tokens)
 
 
-def _joined(
-    pieces: Sequence[tuple[Slot, int, np.ndarray[Any, Any]]], data: EncodedData, device: torch.device
-) -> Round:
+def _joined(pieces: Sequence[tuple[Slot, int, np.ndarray[Any, Any]]], data: EncodedData, device: torch.device) -> Round:
     segments, start = [], 0
     for slot, first, chosen in pieces:
         segments.append(Segment(slot.number, start, start + len(chosen), first, (slot.plan.seed, slot.step)))

@@ -20,6 +20,7 @@ from autoglm_nb.protocol import RunRole, StudyState
 from autoglm_nb.store import RunRow
 from autoglm_nb.tuning import goal
 from autoglm_nb.tuning.context import StudyContext
+from autoglm_nb.tuning.control import Detached, StudyStopped
 from autoglm_nb.tuning.pack import Pack
 from autoglm_nb.tuning.trial_run import RunRequest
 from autoglm_nb.tuning.workshop import Workshop
@@ -82,6 +83,9 @@ class Confirmation:
         pack = Pack(self.context, StudyState.CONFIRMING)
         try:
             pack.drain(jobs)
+        except (StudyStopped, Detached):
+            pack.set_aside()
+            raise
         finally:
             pack.leave()
 

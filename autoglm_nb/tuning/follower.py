@@ -18,6 +18,7 @@ from pathlib import Path
 from autoglm_nb import settings
 from autoglm_nb.errors import AutoGLMError
 from autoglm_nb.protocol import Snapshot, StudyState
+from autoglm_nb.record import words
 from autoglm_nb.store import EventTail, LiveState, Store, snapshot
 from autoglm_nb.tuning.executors import WorkerHandle
 
@@ -169,7 +170,7 @@ class Follower:
             self._study,
             StudyState.FAILED,
             f"The worker ended unexpectedly (exit code {worker.exit_code()}). "
-            f"`%autotune logs {self._study}` shows its last words; the same cell continues the study.",
+            f"`%autotune logs {words.quoted(self._study)}` shows its last words; the same cell continues the study.",
         )
         return True
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from autoglm_nb.errors import OutOfMemoryError, TrialError
+from autoglm_nb.errors import OutOfMemoryError, TrialError, UsageError
 from autoglm_nb.protocol import StudyState, TrialState
 from autoglm_nb.tuning.context import StudyContext
 from autoglm_nb.tuning.recovery import MEMORY_DEATHS, halve, memory_advice
@@ -63,7 +63,7 @@ class Pack:
             if self.runs:  # there may be room when a neighbour has left
                 raise
             return self._end(run, Outcome(TrialState.FAILED, because=str(error)))
-        except TrialError as error:
+        except (TrialError, UsageError) as error:  # also a configuration that does not fit this base
             return self._end(run, Outcome(TrialState.FAILED, because=str(error)))
         self.runs.append(run)
         self._described = 0.0
@@ -94,13 +94,22 @@ class Pack:
         waiting, outcomes = list(jobs), {}
         while waiting or self.runs:
             while waiting and self.room(waiting[0][0], waiting[0][1].config):
-                engine, request = waiting.pop(0)
-                failed = self.add(engine, request)
+                engine, request = waiting[0]
+                try:
+                    failed = self.add(engine, request)
+                except OutOfMemoryError:  # when a neighbour has left there may be room
+                    break
+                waiting.pop(0)
                 if failed is not None:
                     outcomes[request.run] = failed
             for request, outcome in self.advance() if self.runs else ():
                 outcomes[request.run] = outcome
         return outcomes
+
+    def set_aside(self) -> None:
+        """Store that the worker left its runs in order: no death to charge them with."""
+        for run in self.runs:
+            self.context.store.end_run(self.context.study, run.request.run, TrialState.WAITING)
 
     def leave(self) -> None:
         """Free all slots; what is not checkpointed is lost."""
@@ -172,8 +181,8 @@ class Pack:
         if engine.packer.shrink():
             self.context.message("warning", "Memory ran out; trials share smaller passes from now on.")
             return []
-        run = max(runs, key=lambda run: run.micro_batch or int(run.request.config["batch_size"]))
-        batch = run.micro_batch or int(run.request.config["batch_size"])
+        run = max(runs, key=lambda run: run.engine.micro_batch_of(run.slot))
+        batch = run.engine.micro_batch_of(run.slot)
         run.deaths += 1
         if run.deaths >= MEMORY_DEATHS or batch == 1:
             outcome = Outcome(TrialState.FAILED, because=memory_advice(run.deaths, batch))

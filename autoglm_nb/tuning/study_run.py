@@ -13,6 +13,7 @@ have reported, and pruned if nothing has promoted it by the end.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import deque
 from typing import Any
 
@@ -30,10 +31,13 @@ from autoglm_nb.tuning.control import Detached, StudyStopped
 from autoglm_nb.tuning.objective import evaluate_objective
 from autoglm_nb.tuning.pack import Pack
 from autoglm_nb.tuning.recovery import CAREFUL_DEATHS, charged, judge_death
-from autoglm_nb.tuning.trial_run import RUNGS, Outcome, RunRequest
+from autoglm_nb.tuning.trial_run import PAUSED, RUNGS, Outcome, RunRequest
 from autoglm_nb.tuning.workshop import Workshop
 
 __all__ = ["StudyRun"]
+
+LOOK_SECONDS = 2.0
+"""How often a pack with room looks for more trials while none of its own has ended or reported."""
 
 
 class StudyRun:
@@ -73,6 +77,7 @@ class StudyRun:
         """To be started as soon as there is room."""
         self.paused: dict[int, int] = {}
         """Trials set aside by the pruner, with the evaluation they reached."""
+        self._look_again = 0.0
 
     def run(self) -> None:
         """The whole study; returns when it is finished."""
@@ -86,7 +91,7 @@ class StudyRun:
         context.control.poll(force=True)
         if self.workshop is not None and spec.baseline:
             self._queue_baseline()
-        self.waiting += [self.searcher.adopt(number) for number in adopted]
+        self.waiting += [p for p in map(self.searcher.adopt, adopted) if not self._stays_paused(p)]
         try:
             self._search()
         except (StudyStopped, Detached):
@@ -175,13 +180,20 @@ class StudyRun:
         while True:
             self.context.tick()
             self.context.stand_still(StudyState.RUNNING)
-            self._fill()
+            for number in sorted(self.context.control.stop_trials & self.paused.keys()):
+                del self.paused[number]
+                self._finish(number, Outcome(TrialState.PRUNED, because="Stopped by a person."))
+            if self.context.control.enqueued or time.monotonic() >= self._look_again:
+                self._fill()
+                self._look_again = time.monotonic() + LOOK_SECONDS
             if not self.pack.runs:
                 break
             for request, outcome in self.pack.advance():
                 self._ended(request, outcome)
+                self._look_again = 0.0
         for number, rung in sorted(self.paused.items()):
-            because = self.pruner.decide(self.optuna, number, rung).because
+            verdict = self.pruner.decide(self.optuna, number, rung)
+            because = verdict.because if verdict.pause else f"the budget was used up; {verdict.because}"
             self._finish(number, Outcome(TrialState.PRUNED, because=f"Paused and never promoted: {because}"))
 
     def _fill(self) -> None:
@@ -211,25 +223,24 @@ class StudyRun:
         context, spec = self.context, self.spec
         if self.workshop is not None and len(self.pack.runs) >= self._workshop().capacity():
             return False
-        for number in sorted(self.paused, key=lambda n: (-self.paused[n], n)):
+        for number in [] if self._spent() else sorted(self.paused, key=lambda n: (-self.paused[n], n)):
             if not self.pruner.decide(self.optuna, number, self.paused[number]).pause:
                 del self.paused[number]
                 self.waiting.append(self.searcher.take(number))
                 return True
         self._accept_requests()
-        if self._enough():
-            return False
-        proposal = self.searcher.ask(skip=self.paused)
-        if proposal is None:
-            if not self.pack.runs:
-                context.message("info", f"Strategy {spec.strategy!r} has no configuration left to try.")
-            return False
-        if context.store.final(context.study) is not None:
-            context.store.set_final(context.study, None)  # of the winner before this trial
-        if self._stays_paused(proposal):
-            return self._next()
-        self.waiting.append(proposal)
-        return True
+        while not self._enough():
+            proposal = self.searcher.ask(skip=self.paused)
+            if proposal is None:
+                if not self.pack.runs:
+                    context.message("info", f"Strategy {spec.strategy!r} has no configuration left to try.")
+                return False
+            if context.store.final(context.study) is not None:
+                context.store.set_final(context.study, None)  # of the winner before this trial
+            if not self._stays_paused(proposal):
+                self.waiting.append(proposal)
+                return True
+        return False
 
     def _accept_requests(self) -> None:
         """Queue the configurations that people asked for; the study grows where its trials are all taken."""
@@ -244,9 +255,15 @@ class StudyRun:
                 context.message("info", f"A configuration was added: the study now has {trials} trials.")
 
     def _stays_paused(self, proposal: Proposal) -> bool:
-        """Whether a trial that an earlier worker had paused is still not promoted; it is then parked again."""
+        """Whether a trial that an earlier worker had paused is still not promoted; it is then parked again.
+
+        One that was going on when that worker left goes on, wherever it stands among the others by now.
+        """
+        row = self.context.store.run(self.context.study, _run_name(proposal.number))
         reports = self.optuna.get_trials(deepcopy=False)[proposal.number].intermediate_values
-        if not reports or not self.pruner.decide(self.optuna, proposal.number, max(reports)).pause:
+        if row is None or not row.because.startswith(PAUSED) or not reports:
+            return False
+        if not self.pruner.decide(self.optuna, proposal.number, max(reports)).pause:
             return False
         self.paused[proposal.number] = max(reports)
         self.searcher.park(proposal.number)
@@ -257,7 +274,11 @@ class StudyRun:
         begun = [t for t in self.optuna.get_trials(deepcopy=False) if t.state.name != "WAITING"]
         if spec.trials is not None and len(begun) + len(self.paused) >= spec.trials:
             return True
-        budget = spec.budget_seconds
+        return self._spent()
+
+    def _spent(self) -> bool:
+        """Whether the budget is used up, what confirmation needs set aside."""
+        budget = self.context.store.spec(self.context.study).budget_seconds
         return budget is not None and self.context.active_seconds() + self._confirm_seconds(budget) >= budget
 
     def _confirm_seconds(self, budget: float) -> float:
@@ -277,6 +298,7 @@ class StudyRun:
 
         def judge(rung: int, value: float) -> Decision:
             self.searcher.report(proposal.number, rung, value)
+            self._look_again = 0.0  # a report may promote a paused trial, at this step whatever the clock says
             return self.pruner.decide(self.optuna, proposal.number, rung)
 
         return RunRequest(
@@ -321,6 +343,7 @@ class StudyRun:
         under_way = [run.request.trial for run in self.pack.runs if run.request.trial is not None]
         for number in {*waiting, *under_way}:
             self.searcher.park(number)
+        self.pack.set_aside()
 
     def _objective(self, proposal: Proposal) -> None:
         if self.context.extras.objective is None:

@@ -25,7 +25,7 @@ from autoglm_nb.tuning.context import StudyContext
 if TYPE_CHECKING:
     from autoglm_nb.training import Engine, RunPlan, StepResult
 
-__all__ = ["RUNGS", "Outcome", "Run", "RunRequest"]
+__all__ = ["PAUSED", "RUNGS", "Outcome", "Run", "RunRequest"]
 
 RUNGS = 4
 """Evaluations per run: at a quarter, half, three quarters and the end of training."""
@@ -38,6 +38,9 @@ LATENCY_BATCHES = 20
 
 KEEP_ADAPTER_BYTES = 64 * 2**20
 """Adapters up to this size are kept for every completed trial; larger ones only for the best."""
+
+PAUSED = "Paused: "
+"""What the stored reason of a run begins with for as long as the pruner has it set aside."""
 
 Judge = Callable[[int, float], Decision]
 """Called as judge(rung, value) after each partial evaluation: go on, pause or prune."""
@@ -134,9 +137,7 @@ class Run:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             self.slot = self._admit()
         self.context.store.update_run(self.context.study, self.request.run, total_steps=self.plan.total_steps)
-        self._emit(
-            "started", role=str(self.request.role), config=self.request.shown, total_steps=self.plan.total_steps
-        )
+        self._emit("started", role=str(self.request.role), config=self.request.shown, total_steps=self.plan.total_steps)
 
     def close(self) -> None:
         """Free the slot."""
@@ -167,7 +168,7 @@ class Run:
                 return Outcome(TrialState.PRUNED, because=decision.because, metrics=self.facts())
             if decision.pause:
                 self.save()
-                return Outcome(TrialState.WAITING, because=f"Paused: {decision.because}.", metrics=self.facts())
+                return Outcome(TrialState.WAITING, because=f"{PAUSED}{decision.because}.", metrics=self.facts())
         if rung is not None or time.monotonic() - self.saved_at >= settings.checkpoint_seconds():
             self.save()
         return None

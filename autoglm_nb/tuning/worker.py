@@ -21,6 +21,7 @@ from types import FrameType
 from autoglm_nb import settings
 from autoglm_nb.errors import AutoGLMError, DiskFullError
 from autoglm_nb.protocol import StudyState
+from autoglm_nb.record import words
 from autoglm_nb.store import EventWriter, Lease, Store
 from autoglm_nb.training.threads import ThreadGovernor
 from autoglm_nb.tuning.context import Extras, StudyContext
@@ -105,20 +106,20 @@ def _carry(context: StudyContext) -> None:
     except Detached:
         context.flush_clock()
     except DiskFullError as error:
-        _last_words(context, StudyState.PAUSED, f"{error} Then `%autotune resume {context.study}`.")
+        _last_words(context, StudyState.PAUSED, f"{error} Then `%autotune resume {words.quoted(context.study)}`.")
     except AutoGLMError as error:
         _last_words(context, StudyState.FAILED, str(error))
     except Exception as error:  # noqa: BLE001 - the last line of defence: the card must say what happened
         if _is_disk_full(error):
             reason = "There is no room left on the disk. Free some space."
-            _last_words(context, StudyState.PAUSED, f"{reason} Then `%autotune resume {context.study}`.")
+            _last_words(context, StudyState.PAUSED, f"{reason} Then `%autotune resume {words.quoted(context.study)}`.")
             return
         log_traceback(context.store, context.study)
         _last_words(
             context,
             StudyState.FAILED,
             f"The worker met an unexpected {type(error).__name__}: {error}. "
-            f"`%autotune logs {context.study}` shows where; finished trials are kept.",
+            f"`%autotune logs {words.quoted(context.study)}` shows where; finished trials are kept.",
         )
 
 

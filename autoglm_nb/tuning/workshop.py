@@ -63,8 +63,10 @@ class Workshop:
         if model in self._engines:
             self._engines.move_to_end(model)
             return self._engines[model]
-        while len(self._engines) >= MODELS_IN_MEMORY:
-            self._engines.popitem(last=False)
+        # one with runs under way stays: dropped, it would be kept by its runs and loaded a second time beside them
+        idle = [name for name, engine in self._engines.items() if not engine.groups()]
+        while len(self._engines) >= MODELS_IN_MEMORY and idle:
+            del self._engines[idle.pop(0)]
         spec = self._context.spec
         label_names = list(self.dataset.label_names)
         base = models.load_base(

@@ -5,6 +5,7 @@ const { Story } = require('../lib/cjs/card/story.js');
 const { conditionWords, holds, merged, parameters, position, rangeWords, valueAt } = require('../lib/cjs/card/space.js');
 const { pointsOf } = require('../lib/cjs/card/snapshotSource.js');
 const { parseValue } = require('../lib/cjs/card/editor.js');
+const { stepCosts } = require('../lib/cjs/card/packs.js');
 const { flat } = require('../lib/cjs/card/provenance.js');
 const { head, trans, trial } = require('./helpers.cjs');
 
@@ -32,7 +33,7 @@ test('nothing known reads as nothing known', () => {
 
 test('several objectives are told by their front', () => {
   const story = new Story(head({ study: { objectives: ['accuracy', 'memory_gb'] }, front: [1, 4] }), trans);
-  assert.equal(story.best, 'Pareto front of 2 trials over accuracy, memory (GB)');
+  assert.equal(story.best, 'Pareto front of 2 trials over accuracy and memory (GB)');
 });
 
 test('the final sentence claims no more than the interval carries', () => {
@@ -114,4 +115,27 @@ test('provenance is flattened, empty facts left out', () => {
     ['versions.torch', '2.13'],
     ['seeds', '1, 2']
   ]);
+});
+
+// The expected sentences are those of autoglm_nb/record/story.py.
+test('a decision is a sentence, with what has changed since', () => {
+  const said = changes => {
+    const decision = { verdict: 'approve', reviewer: 'Mei', reason: 'Fair on all groups.', decided_at: '', trial: 3, current: true, ...changes };
+    return new Story({ ...head(), decision }, trans).decision;
+  };
+  assert.equal(said({}), 'Approved by Mei (the model of trial 3): Fair on all groups.');
+  assert.equal(
+    said({ verdict: 'reject', reviewer: '', reason: '', trial: null, current: false }),
+    'Rejected (this study). Another trial has won since; nothing was decided about it.'
+  );
+  assert.equal(said({ verdict: 'toString' }), '');
+  assert.equal(new Story(head(), trans).decision, '');
+});
+
+test('what a step costs is said where prediction and measurement are both known', () => {
+  const packs = { now: [], alone: [], predicted: { seconds_per_step: 0.4, pass_memory_gb: 1.24 }, measured: { seconds_per_step: 0.412 } };
+  assert.deepEqual(stepCosts(packs, trans), ['A step: 0.412 s measured, 0.4 s predicted']);
+  packs.measured.pass_memory_gb = 1.5;
+  assert.equal(stepCosts(packs, trans)[1], 'Memory of a pass: 1.5 GB measured, 1.2 GB predicted');
+  assert.deepEqual(stepCosts({ now: [], alone: [], predicted: null, measured: null }, trans), []);
 });

@@ -303,6 +303,10 @@ def test_stars_notes_and_control_reach_the_store(tmp_path: Path, monkeypatch: py
     answers.reply({"kind": "note", "id": 3, "note_kind": "star", "trial": 3, "text": ""})
     answers.reply({"kind": "remove_note", "id": 4, "note": note["id"]})
     assert store.notes("small") == []
+    fill(store, "other", 2)
+    foreign = store.add_note("other", "not this page's")
+    answers.reply({"kind": "remove_note", "id": 4, "note": foreign})
+    assert len(store.notes("other")) == 1
     reply, _ = answers.reply({"kind": "pause", "id": 5})
     assert reply == {"kind": "reply", "id": 5, "data": None}
     assert [request.action for request in store.pending("small")] == [Action.PAUSE]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 import pytest
 
@@ -60,3 +61,10 @@ def test_config_line_shows_what_was_searched() -> None:
     config = {"batch_size": 16, "method": "lora", "learning_rate": 8.1e-4, "rank": 8}
     assert words.config_line(config, ["learning_rate", "method", "rank"]) == "learning_rate 8.1e-4 · lora · rank 8"
     assert words.config_line({"batch_size": 16}, ["rank"]) == "batch_size 16"
+
+
+@pytest.mark.parametrize("name", ["reviews", "old study", "a(1)", "名字", "R&D (2), b=c", "x.y_z-1"])
+def test_a_name_in_a_line_is_one_word_again(name: str) -> None:
+    """Whatever a study may be called, a hint can be copied into a cell."""
+    assert shlex.split(f"%autotune best {words.quoted(name)} -o best") == ["%autotune", "best", name, "-o", "best"]
+    assert words.quoted("reviews") == "reviews"

@@ -8,12 +8,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from autoglm_nb import __version__
-from autoglm_nb.protocol import StudyState
+from autoglm_nb.protocol import STUDY_MIME, StudyState
 from autoglm_nb.server import machine as module
 from autoglm_nb.server.machine import Machine
 from autoglm_nb.server.metrics import Metrics
 from autoglm_nb.server.places import Place
-from autoglm_nb.store import LeaseRow
+from autoglm_nb.store import EventWriter, LeaseRow
 from tests.server.conftest import Client, Study, add_study
 
 
@@ -125,3 +125,31 @@ def test_gpu_figures_come_from_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.GpuReader, "read", lambda self, pids: (42.0, 3.25))
     found = Machine().read([])["machine"]
     assert (found["gpu_percent"], found["gpu_memory_gb"]) == (42.0, 3.25)
+
+
+def test_the_record_is_what_the_notebook_would_save(ask: Client, study: Study) -> None:
+    """Every form of it, without a folder of this machine, and kept until the study changes."""
+    store = study.store
+    other = add_study(store, "old", notebook=str(store.home.parent / "deep" / "one.ipynb"))
+    store.add_note("old", "worth a look", trial=3)
+    store.set_state("old", StudyState.FAILED, f"{store.home}/studies.db is full")
+    reply = ask(f"{other.path}/record")
+    bundle = reply.data["bundle"]
+    assert set(bundle) == {STUDY_MIME, "text/html", "text/plain"}
+    told = bundle[STUDY_MIME]
+    assert (told["study"]["name"], told["study"]["notebook"]) == ("old", "one.ipynb")
+    assert [t["number"] for t in told["trials"]] == [0, 1, 2, 3]
+    assert "worth a look" in bundle["text/html"] and "worth a look" in bundle["text/plain"]
+    assert str(store.home.parent) not in reply.body.decode()
+    same = {**ask.headers, "If-None-Match": reply.headers["Etag"]}
+    assert ask(f"{other.path}/record", headers=same).status == 304
+    store.add_note("old", "another", trial=3)
+    assert ask(f"{other.path}/record", headers=same).status == 200
+
+
+def test_a_message_of_the_worker_names_no_folder_of_the_store(ask: Client, study: Study) -> None:
+    """What a library says of a file is told with the store's name in place of its path."""
+    with EventWriter(study.store.study_dir(study.name) / "events.jsonl") as events:
+        events.emit("message", level="error", text=f"cannot read {study.store.home}/runs/reviews/splits.json")
+    [message] = ask(study.path).data["messages"]
+    assert str(study.store.home) not in message["text"] and "splits.json" in message["text"]

@@ -289,3 +289,21 @@ def test_the_number_of_queries_does_not_grow_with_the_trials(store: Store) -> No
         store._connection().set_trace_callback(None)
         counts.append(len(statements))
     assert counts[0] == counts[1]
+
+
+def test_a_name_with_a_space_is_quoted_in_what_to_do_next(store: Store) -> None:
+    """The line can be copied as it stands."""
+    store.create_study(make_spec("old study"))
+    store.start_run("old study", "trial-0000", RunRole.TRIAL, trial=0, config={})
+    store.end_run("old study", "trial-0000", TrialState.COMPLETED, value=0.8)
+    store.set_state("old study", StudyState.FINISHED)
+    line = snapshot(store, "old study")["headline"]["next"]
+    assert "%autotune best 'old study' -o best" in line and "%explain 'old study' says" in line
+
+
+def test_the_reason_names_no_folder_of_this_machine(store: Store, study: str) -> None:
+    """It is saved with the notebook, which goes to other people."""
+    store.set_state(study, StudyState.FAILED, f"There is no room left on the disk to write {store.home}/studies.db.")
+    assert _draw(store)["study"]["reason"] == (
+        f"There is no room left on the disk to write {store.home.name}/studies.db."
+    )

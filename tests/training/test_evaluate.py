@@ -13,8 +13,8 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score
 
 from autoglm_nb.data import collate
-from autoglm_nb.errors import UsageError
-from autoglm_nb.training import plan_run
+from autoglm_nb.errors import OutOfMemoryError, UsageError
+from autoglm_nb.training import evaluate, plan_run
 from tests.training.conftest import run_losses
 
 METHODS = ("lora", "dora", "adapter", "prompt", "p-tuning", "head", "top-k", "full")
@@ -180,3 +180,18 @@ def test_batches_hold_every_row_once_and_few_are_timed() -> None:
     padded = [len(b.rows) * lengths[b.rows].max() for b in batches if not b.timed]
     assert max(padded) <= 2048 and np.median(padded) > 1700
     assert [b.timed for b in _mixed(np.arange(5), lengths)] == [True]
+
+
+def test_latency_that_runs_out_of_memory_is_the_runs_own_fault(
+    make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's bare error becomes the one that fails a run, and not its study."""
+    engine = make_engine()
+    slot = engine.admit(plan_run("run", {"rank": 2}, 0, engine.data))
+
+    def starved(*_: Any, **__: Any) -> None:
+        torch.empty(2**50, dtype=torch.uint8)
+
+    monkeypatch.setattr(evaluate, "pass_logits", starved)
+    with pytest.raises(OutOfMemoryError):
+        engine.latency(slot, batch_size=1, batches=2)

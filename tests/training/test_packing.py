@@ -59,6 +59,14 @@ def test_shrinking_halves_joined_passes_only() -> None:
     assert not one.shrink()
 
 
+def test_what_runs_out_of_memory_between_passes_does_not_shrink_them_for_ever() -> None:
+    """An evaluation after the last step asks again and again without a pass between; then its run must give way."""
+    one = packer(1024.0)
+    one.planned([(PassShape(32, 10), 4)])
+    assert one.shrink()
+    assert not one.shrink() and one.cap == 160
+
+
 def test_training_corrects_a_measurement_that_is_far_off() -> None:
     """On a machine that got busy a pass costs far more than when it was measured: passes are joined again."""
     one = packer(4.0)

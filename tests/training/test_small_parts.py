@@ -14,11 +14,12 @@ import torch
 from autoglm_nb.errors import OutOfMemoryError, UsageError
 from autoglm_nb.training.heads import fresh_head
 from autoglm_nb.training.loss import labelled_positions, segment_losses, terms_per_row
-from autoglm_nb.training.memory import PeakMemory, is_out_of_memory
+from autoglm_nb.training.memory import PassMemory, PeakMemory, is_out_of_memory
 from autoglm_nb.training.metrics import accuracy, latency_percentiles, macro_f1, perplexity, stratified_rows
 from autoglm_nb.training.optimizers import OPTIMIZERS, make_optimizer, parameter_groups
 from autoglm_nb.training.plan import DEFAULTS, plan_run
 from autoglm_nb.training.precision import resolve_device, resolve_precision
+from autoglm_nb.training.rounds import Epochs
 from autoglm_nb.training.slots import LossScale
 
 
@@ -164,6 +165,36 @@ def test_peak_memory_sees_what_was_freed_again() -> None:
     if sys.platform == "linux":
         peak.reset()
         assert peak.read_gb() < before + 0.1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process reset its peak")
+def test_an_older_peak_is_not_taken_for_a_passs_memory() -> None:
+    """200 MB that came and went before the pass, as a model being loaded does, are not its own; they are still told."""
+    noted: list[float] = []
+    peak = PeakMemory(torch.device("cpu"))
+    watch = PassMemory(torch.device("cpu"), lambda: noted.append(peak.read_gb()))
+    assert watch.begin(10, 0.0)
+    watch.end()
+    before = peak.read_gb()
+    block = np.ones(25_000_000)
+    del block
+    assert watch.begin(20, 0.0)
+    assert watch.end() < 0.1 * 2**30
+    assert noted[-1] > before + 0.15
+
+
+def test_runs_at_different_epochs_of_one_order_do_not_make_it_anew_at_every_step() -> None:
+    """Trials of one seed and batch size that began at different times: each epoch is ordered once."""
+    made: list[int] = []
+
+    def batches(epoch: int) -> list[list[int]]:
+        made.append(epoch)
+        return [[epoch, i] for i in range(3)]
+
+    epochs = Epochs(SimpleNamespace(batches=batches))
+    for index in range(3):
+        assert [epochs.batch(epoch, index) for epoch in (0, 2)] == [[0, index], [2, index]]
+    assert made == [0, 2]
 
 
 # -- optimizers

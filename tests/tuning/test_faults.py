@@ -21,6 +21,8 @@ from autoglm_nb.errors import DiskFullError
 from autoglm_nb.protocol import Action, RunRole, StudyState, TrialState
 from autoglm_nb.store import EventTail, RunRow
 from autoglm_nb.training import Engine
+from autoglm_nb.training.memory import translated
+from autoglm_nb.training.packing import Packer
 from autoglm_nb.tuning import pulse, recovery
 from tests.tuning.conftest import Study
 
@@ -39,7 +41,7 @@ def out_of_memory(times: int, seen: list[int]) -> Callable[..., Any]:
             try:
                 torch.empty(2**50, dtype=torch.uint8)
             except RuntimeError as refused:
-                raise self._translated(refused) from refused
+                raise translated(refused, self.device) from refused
         seen.append(micro)
         return real(self, only)
 
@@ -58,6 +60,18 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_batch(
     assert shot["trials"][0]["state"] == "completed"
     assert shot["trials"][0]["value"] == pytest.approx(calm["trials"][0]["value"])
     assert shot["trials"][0]["attempts"] == 3
+
+
+def test_out_of_memory_never_makes_the_micro_batch_larger(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine began with 4 of 16 rows because more would not fit: the next attempts have 2 and 1."""
+    monkeypatch.setattr(Packer, "rows_that_fit", lambda *_: 4)
+    seen: list[int] = []
+    monkeypatch.setattr(Engine, "step", out_of_memory(2, seen))
+    shot = make_study(trials=1).run()
+    assert seen[:3] == [4, 2, 1]
+    assert shot["trials"][0]["state"] == "completed"
 
 
 def test_the_third_death_from_memory_fails_the_trial_with_advice(

@@ -48,7 +48,6 @@ INSIDE = [
 ]
 
 
-
 def losses(study: Study) -> dict[str, list[tuple[int, float]]]:
     """Every run's loss curve as stored."""
     curves = {}

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from autoglm_nb import models
+from autoglm_nb.errors import OutOfMemoryError
 from autoglm_nb.protocol import StudyState
 from autoglm_nb.store import EventTail
 from autoglm_nb.training import Engine
+from autoglm_nb.tuning import workshop
+from autoglm_nb.tuning.control import Detached
+from autoglm_nb.tuning.pack import Pack
+from tests.tiny import tiny_encoder
 from tests.tuning.conftest import Study
 
 CONFIGS = [
@@ -60,8 +67,9 @@ def test_a_diverging_neighbour_fails_alone(make_study: Callable[..., Study]) -> 
     """A trial whose loss becomes NaN ends; the others' curves stay those of the calm study."""
     wild = {**CONFIGS[2], "learning_rate": 1e30, "max_grad_norm": 1e30}
     enqueue = [*FIXED["enqueue"][:2], wild, FIXED["enqueue"][3]]
-    calm, stormy = make_study(name="calm", pack=4, **FIXED), make_study(
-        name="stormy", pack=4, **{**FIXED, "enqueue": enqueue}
+    calm, stormy = (
+        make_study(name="calm", pack=4, **FIXED),
+        make_study(name="stormy", pack=4, **{**FIXED, "enqueue": enqueue}),
     )
     calm.run()
     shot = stormy.run()
@@ -117,9 +125,6 @@ def test_a_paused_trial_stays_paused_over_a_restart_of_the_worker(
     make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker leaves while trials are paused; the next one does not train them on unless they are promoted."""
-    from autoglm_nb.tuning.control import Detached
-    from autoglm_nb.tuning.pack import Pack
-
     enqueue = [{"learning_rate": rate} for rate in [1e-2, 1e-2, 1e-2, 1e-2, 1e-2, 1e-7, 1e-7, 1e-7]]
     space = "learning_rate = loguniform(1e-7, 1e-1)\nrank = 4\nbatch_size = 8\nepochs = 3"
     options = {"space": space, "strategy": "fixed", "enqueue": enqueue, "pruner": "asha", "metric": "loss"}
@@ -173,3 +178,103 @@ def test_the_default_number_of_neighbours_is_measured(make_study: Callable[..., 
     study = make_study(trials=4)
     study.run()
     assert any(len(p["trials"]) > 1 for event in events(study, "packs") for p in event["now"])
+
+
+def test_a_configuration_that_does_not_fit_the_base_fails_alone(make_study: Callable[..., Study]) -> None:
+    """A target module of another kind of model: the trial says so, the others are trained."""
+    space = "learning_rate = 1e-2\nrank = 4\ntarget_modules = choice('qv', ['up_proj'])\nepochs = 1"
+    enqueue = [{"target_modules": "qv"}, {"target_modules": ["up_proj"]}, {"target_modules": "qv"}]
+    shot = make_study(space=space, strategy="fixed", enqueue=enqueue, trials=3, pack=2).run()
+    assert [t["state"] for t in shot["trials"]] == ["completed", "failed", "completed"]
+    assert "up_proj" in shot["trials"][1]["because"] and shot["study"]["state"] == StudyState.FINISHED
+
+
+def test_repeats_that_do_not_fit_beside_others_wait_for_room(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Confirmation packs its runs too; one that finds no memory beside a neighbour is started after it."""
+    real, refused = Engine.admit, []
+
+    def admit(self: Engine, *args: Any, **options: Any) -> int:
+        if self._slots:
+            refused.append(args[0].run)
+            raise OutOfMemoryError("No room.")
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Engine, "admit", admit)
+    shot = make_study(trials=1, seeds=2, pack=2).run()
+    assert refused and shot["study"]["state"] == StudyState.FINISHED, shot["study"]["reason"]
+    assert shot["final"] is not None and len(shot["final"]["winner"]["values"]) == 2
+
+
+def test_two_bases_are_each_loaded_once_while_both_have_trials(
+    make_study: Callable[..., Study], tiny_encoder_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for one base only, one in use is not dropped and loaded a second time beside itself."""
+    other, loaded, real = tiny_encoder(tmp_path / "other", seed=1), [], models.load_base
+
+    def load_base(resolved: Any, **options: Any) -> Any:
+        loaded.append(resolved.name)
+        return real(resolved, **options)
+
+    monkeypatch.setattr(models, "load_base", load_base)
+    monkeypatch.setattr(workshop, "MODELS_IN_MEMORY", 1)
+    names = [str(tiny_encoder_path), str(other)]
+    space = f"learning_rate = 1e-2\nmodel = choice({names[0]!r}, {names[1]!r})\nepochs = 2"
+    enqueue = [{"model": names[i % 2]} for i in range(4)]
+    shot = make_study(space=space, strategy="fixed", enqueue=enqueue, trials=4, pack=4).run()
+    assert [t["state"] for t in shot["trials"]] == ["completed"] * 4
+    assert len(loaded) == 2
+
+
+ASHA: dict[str, Any] = {
+    "space": "learning_rate = loguniform(1e-7, 1e-1)\nrank = 4\nbatch_size = 8\nepochs = 3",
+    "strategy": "fixed",
+    "enqueue": [{"learning_rate": rate} for rate in [1e-2, 1e-2, 1e-2, 1e-2, 1e-2, 1e-7, 1e-7, 1e-7]],
+    "pruner": "asha",
+    "metric": "loss",
+    "trials": 8,
+    "pack": 1,
+}
+
+
+def test_a_trial_that_was_going_on_is_not_paused_by_a_restart(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody had to be paused by the time it passed the first rung; a worker that leaves does not change that."""
+    study = make_study(**{**ASHA, "enqueue": [{"learning_rate": 1e-7}, *ASHA["enqueue"][:7]], "pack": 8})
+    real = Pack.advance
+
+    def advance(self: Pack) -> Any:
+        first = self.runs[0]
+        if first.request.trial == 0 and first.engine.step_of(first.slot) > first.plan.rung_steps[0] + 1:
+            raise Detached
+        return real(self)
+
+    monkeypatch.setattr(Pack, "advance", advance)
+    study.run()
+    monkeypatch.undo()
+    assert [len(t["reports"]) for t in study.snapshot()["trials"]] == [1] * 8
+    shot = study.run()
+    assert shot["study"]["state"] == StudyState.FINISHED
+    assert shot["trials"][0]["state"] == "completed", "the worst of all was first at every rung"
+
+
+def test_a_paused_trial_can_be_stopped(make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends at once, with the person's word as the reason, and is not trained on."""
+    study = make_study(**ASHA)
+    real, asked = Pack.advance, []
+
+    def advance(self: Pack) -> Any:
+        ended = real(self)
+        for request, outcome in ended:
+            if outcome.state == "waiting" and not asked:
+                asked.append(request.trial)
+                self.context.control.stop_trials.add(request.trial)
+        return ended
+
+    monkeypatch.setattr(Pack, "advance", advance)
+    shot = study.run()
+    stopped = shot["trials"][asked[0]]
+    assert (stopped["state"], stopped["because"]) == ("pruned", "Stopped by a person.")
+    assert len(stopped["reports"]) == 1

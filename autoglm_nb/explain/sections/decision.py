@@ -23,7 +23,7 @@ def decided(facts: Facts, *, always: bool = False) -> Section:
     """
     sentences = _verdict(facts) + _on_the_way(facts)
     if not sentences:
-        how = f"%explain {facts.name} --push sends the report" if always else "no report was pushed"
+        how = f"%explain {words.quoted(facts.name)} --push sends the report" if always else "no report was pushed"
         sentences = [Sentence("Nobody has decided about this study", how)]
     tables = []
     if facts.decisions:
@@ -97,7 +97,7 @@ def _on_the_way(facts: Facts) -> list[Sentence]:
         if state == "waiting":
             lead += ", kept until it is" if len(found) == 1 else ", kept until they are"
         elif state == "refused":
-            lead += f"; %explain {facts.name} --push tries again"
+            lead += f"; %explain {words.quoted(facts.name)} --push tries again"
         sentences.append(Sentence(lead, evidence))
     return sentences
 

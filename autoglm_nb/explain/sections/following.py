@@ -43,7 +43,7 @@ def _unfinished(facts: Facts) -> Iterator[Sentence]:
     if state in ("interrupted", "paused", "stopped", "failed"):
         reason = facts.story.reason.rstrip(".")
         yield Sentence(
-            f"Continue the study: start the same cell with --name {facts.name}",
+            f"Continue the study: start the same cell with --name {words.quoted(facts.name)}",
             f"it is {state}" + (f": {reason}" if reason else ""),
         )
     elif not facts.trials:

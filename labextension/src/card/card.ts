@@ -47,6 +47,7 @@ export class StudyCard {
   private readonly tabs: Tabs;
   private readonly editor: Editor;
   private readonly message = h('div', { class: 'autoglm-Message autoglm-Line' });
+  private readonly decision = h('p', { class: 'autoglm-Decision', 'data-testid': 'autoglm-decision' });
   private readonly final = h('div', { class: 'autoglm-Final' });
   private readonly footLeft = h('span', { class: 'autoglm-Line' });
   private readonly footRight = h('span', { class: 'autoglm-Line' });
@@ -105,6 +106,7 @@ export class StudyCard {
       'section',
       { class: 'autoglm-Card', 'data-testid': 'autoglm-card', 'aria-label': trans.__('Study %1', this.story.name) },
       this.masthead.root,
+      this.decision,
       this.final,
       this.history.figure.root,
       this.running.root,
@@ -133,6 +135,9 @@ export class StudyCard {
     this.masthead.update(story);
     this.running.update(story);
     setHidden(this.running.root, !story.active && story.state !== 'paused' && story.running.length === 0);
+    setText(this.decision, story.decision);
+    setAttribute(this.decision, 'data-verdict', story.decision ? (head.decision?.verdict ?? null) : null);
+    setHidden(this.decision, !story.decision);
     this.drawFinal();
     this.drawMessage();
     this.history.retitle(story);

@@ -79,7 +79,9 @@ export class Masthead {
     this.bar.max = total || 1;
     this.bar.value = Math.min(finished ?? 0, total || 1);
     setHidden(this.bar, over || !total);
-    const done = !story.active && !story.resumable;
+    // The server starts no worker: it can only ask one that waits.
+    const resumable = story.resumable && (this.ctx.source.live !== 'server' || story.state === 'paused');
+    const done = !story.active && !resumable;
     setText(this.pause, story.resumable ? trans.__('Resume') : trans.__('Pause'));
     setAttribute(this.pause, 'title', story.resumable ? trans.__('Go on where it stopped') : trans.__('Stand still after the present step; running trials keep their place'));
     setHidden(this.pause, !can || done);

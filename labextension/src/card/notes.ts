@@ -1,7 +1,7 @@
 /** The notes of the team, and a line to write one on the study as a whole. */
 
 import type { Context, Panel } from './context';
-import { h, setAttribute, setText } from './dom';
+import { h, setAttribute } from './dom';
 import { icon } from './icons';
 import type { Note } from './source';
 import { Story } from './story';
@@ -13,7 +13,6 @@ export class NotesPanel implements Panel {
   private readonly form: HTMLElement;
   private readonly input: HTMLInputElement;
   private readonly kind: HTMLSelectElement;
-  private readonly decision = h('p', { class: 'autoglm-Note-decision' });
   private key = '';
 
   constructor(private readonly ctx: Context) {
@@ -44,8 +43,7 @@ export class NotesPanel implements Panel {
       this.input,
       h('button', { type: 'submit', class: 'autoglm-Button' }, trans.__('Save'))
     );
-    this.decision.hidden = true;
-    this.root = h('div', { class: 'autoglm-Panel autoglm-Notes' }, this.form, this.decision, this.list);
+    this.root = h('div', { class: 'autoglm-Panel autoglm-Notes' }, this.form, this.list);
   }
 
   update(): void {
@@ -53,12 +51,6 @@ export class NotesPanel implements Panel {
     const head = this.ctx.source.head();
     const notes = (head.notes ?? []).filter(note => note.kind !== 'star');
     this.form.hidden = !this.ctx.can;
-    const made = head.decision;
-    this.decision.hidden = !made;
-    if (made) {
-      const by = made.reviewer ? trans.__(' by %1', clean(made.reviewer, 60)) : '';
-      setText(this.decision, `${trans.__('Decision: %1', clean(made.verdict, 20))}${by}. ${clean(made.reason, 300)}`);
-    }
     const key = `${this.ctx.can}${JSON.stringify(notes)}`;
     if (key === this.key) {
       return;

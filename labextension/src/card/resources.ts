@@ -3,8 +3,9 @@
 import type uPlot from 'uplot';
 
 import type { Context, Panel } from './context';
-import { empty, h, setHidden, setText, table } from './dom';
+import { empty, h, setHidden, table } from './dom';
 import { Figure } from './figure';
+import { runName, stepCosts } from './packs';
 import { axis, Plot } from './plot';
 import { tickLabel, ticks } from './scale';
 import type { Packs, Reading } from './source';
@@ -165,35 +166,28 @@ export class ResourcesPanel implements Panel {
       this.packs.replaceChildren();
       return;
     }
-    const list = (numbers: readonly number[]): string => numbers.map(n => `#${n}`).join(', ');
-    const rows = (packs.now ?? []).map(p => [
-      list(p.trials ?? []),
-      clean(p.model, 60),
-      clean(p.method, 40),
-      whole(p.tokens_per_step),
-      share(p.occupancy)
-    ]);
-    const parts: HTMLElement[] = [
-      table(
-        trans.__('Trials that train together in one step'),
-        [trans.__('Trials'), trans.__('Model'), trans.__('Method'), trans.__('Tokens a step'), trans.__('Occupancy')],
-        rows
-      )
-    ];
+    const parts: HTMLElement[] = [];
+    if (packs.now?.length) {
+      parts.push(
+        table(
+          trans.__('Trials that train together in one step'),
+          [trans.__('Trials'), trans.__('Model'), trans.__('Method'), trans.__('Tokens a step'), trans.__('Passes a step'), trans.__('Occupancy')],
+          packs.now.map(p => [
+            (p.trials ?? []).map(runName).join(', '),
+            clean(p.model, 60),
+            clean(p.method, 40),
+            whole(p.tokens_per_step),
+            tenth(p.passes_per_step),
+            share(p.occupancy)
+          ])
+        )
+      );
+    }
     for (const lone of (packs.alone ?? []).slice(0, 12)) {
-      parts.push(h('p', { class: 'autoglm-Quiet' }, trans.__('Trial %1 trains alone: %2', lone.trial, clean(lone.because, 200))));
+      const text = trans.__('%1 trains alone: %2', runName(lone.trial), clean(lone.because, 300));
+      parts.push(h('p', { class: 'autoglm-Quiet' }, text));
     }
-    const cost = packs.measured ?? packs.predicted;
-    if (cost) {
-      const line = h('p');
-      const [seconds, memory] = [finite(cost.seconds_per_step), finite(cost.memory_gb)];
-      const text = [
-        seconds === null ? '' : trans.__('%1 s a step', seconds.toPrecision(3)),
-        memory === null ? '' : trans.__('%1 GB', memory.toFixed(2))
-      ].filter(Boolean);
-      setText(line, `${packs.measured ? trans.__('Measured:') : trans.__('Predicted:')} ${text.join(', ')}`);
-      parts.push(line);
-    }
+    parts.push(...stepCosts(packs, trans).map(text => h('p', {}, text)));
     this.packs.replaceChildren(...parts);
   }
 }

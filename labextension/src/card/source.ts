@@ -121,15 +121,23 @@ export interface Study {
 /** Trials that train together in one step, and those that could not. */
 export interface Packs {
   now: {
-    trials: number[];
+    /** A trial's number, or the name of a run that is no trial. */
+    trials: (number | string)[];
     model: string;
     method: string;
-    tokens_per_step: number;
-    occupancy: number;
+    tokens_per_step: number | null;
+    passes_per_step: number | null;
+    occupancy: number | null;
   }[];
-  alone: { trial: number; because: string }[];
-  predicted?: { seconds_per_step: number; memory_gb: number } | null;
-  measured?: { seconds_per_step?: number; memory_gb?: number } | null;
+  alone: { trial: number | string; because: string }[];
+  predicted?: StepCost | null;
+  measured?: StepCost | null;
+}
+
+/** What a step costs all that train together. */
+export interface StepCost {
+  seconds_per_step?: number;
+  pass_memory_gb?: number;
 }
 
 export interface Message {

@@ -69,7 +69,7 @@ export class Story {
         'Pareto front of %1 trial over %2',
         'Pareto front of %1 trials over %2',
         front.length,
-        this.objectives.join(', ')
+        this.objectives.join(trans.__(' and '))
       );
     }
     const value = finite(this.head.headline?.best_value);
@@ -116,6 +116,28 @@ export class Story {
 
   get reason(): string {
     return clean(this.head.study?.reason ?? '', 400);
+  }
+
+  /** What a decision system said about the model, in a sentence; "" where nothing came back. */
+  get decision(): string {
+    const trans = this.trans;
+    const given = this.head.decision;
+    const verdicts: Record<string, string> = {
+      approve: trans.__('Approved'),
+      hold: trans.__('On hold'),
+      reject: trans.__('Rejected')
+    };
+    if (!given || !Object.prototype.hasOwnProperty.call(verdicts, given.verdict)) {
+      return '';
+    }
+    const by = given.reviewer ? trans.__(' by %1', clean(given.reviewer, 60)) : '';
+    const which =
+      given.trial === null || given.trial === undefined
+        ? trans.__(' (this study)')
+        : trans.__(' (the model of trial %1)', number(given.trial));
+    const why = given.reason ? trans.__(': %1', clean(given.reason, 300).replace(/\.+$/, '')) : '';
+    const late = given.current ? '' : trans.__(' Another trial has won since; nothing was decided about it.');
+    return `${trans.__('%1.', verdicts[given.verdict] + by + which + why)}${late}`;
   }
 
   get advice(): string {
