@@ -108,8 +108,8 @@ def test_one_trial_can_be_stopped_and_configurations_enqueued(start: Any, execut
     until(lambda: training(handle))
     handle.enqueue([{"learning_rate": 0.005, "batch_size": 4, "epochs": 60}])
     handle.stop_trial(0)
-    until(lambda: handle.snapshot()["trials"][0]["state"] == "pruned", 30)
-    until(lambda: len(handle.snapshot()["trials"]) == 3 and handle.snapshot()["trials"][2]["config"], 30)
+    until(lambda: handle.snapshot()["trials"][0]["state"] == "pruned")
+    until(lambda: len(handle.snapshot()["trials"]) == 3 and handle.snapshot()["trials"][2]["config"])
     assert handle.snapshot()["trials"][2]["config"]["learning_rate"] == 0.005
     assert handle.snapshot()["headline"]["total"] == 3
     assert handle.snapshot()["trials"][0]["because"] == "Stopped by a person."
