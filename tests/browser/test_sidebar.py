@@ -183,7 +183,9 @@ def test_attach_shows_the_study_in_the_active_notebook(open_lab: Open, act: Call
     act("delta force")
     page = open_lab("attach.ipynb", "1 + 1").studies().kernel_idle()
     page.row("delta force").get_by_role("button", name="Show delta force in the active notebook").click()
-    page.page.locator(".jp-Notebook .jp-OutputArea").get_by_text("delta force").first.wait_for(timeout=60_000)
+    page.page.locator(".jp-Notebook .jp-OutputArea").get_by_text("delta force").locator("visible=true").first.wait_for(
+        timeout=60_000
+    )
     assert page.sources()[1] == '%load_ext autoglm_nb\n%autotune attach "delta force"'
     page.screenshot("sidebar-attached")
 

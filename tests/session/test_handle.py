@@ -111,7 +111,7 @@ def test_one_trial_can_be_stopped_and_configurations_enqueued(start: Any, execut
     until(lambda: handle.snapshot()["trials"][0]["state"] == "pruned")
     until(lambda: len(handle.snapshot()["trials"]) == 3 and handle.snapshot()["trials"][2]["config"])
     assert handle.snapshot()["trials"][2]["config"]["learning_rate"] == 0.005
-    assert handle.snapshot()["headline"]["total"] == 3
+    until(lambda: handle.snapshot()["headline"]["total"] == 3)
     assert handle.snapshot()["trials"][0]["because"] == "Stopped by a person."
 
 
@@ -329,4 +329,6 @@ def test_both_executors_find_the_same(start: Any) -> None:
     ]
     process, thread = ([(t["config"], t["value"], t["metrics"]["loss"]) for t in r._all_trials()] for r in found)
     assert len(process) == 2
-    assert process == thread
+    # the two may share passes or threads differently, which moves the last digits of a loss
+    assert [entry[:2] for entry in process] == [entry[:2] for entry in thread]
+    assert [loss for *_, loss in process] == pytest.approx([loss for *_, loss in thread], rel=1e-4)
