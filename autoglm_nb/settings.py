@@ -17,6 +17,7 @@ __all__ = [
     "author",
     "cache_dir",
     "checkpoint_seconds",
+    "child_environment",
     "cpu_path",
     "cpu_products",
     "debug",
@@ -65,6 +66,17 @@ def cache_dir() -> Path:
         return Path(given).expanduser().resolve()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "autoglm"
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """This process's environment for a child, in which it finds the same package.
+
+    Args:
+        more: variables to set beside.
+    """
+    root = str(Path(__file__).resolve().parents[1])
+    paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *(p for p in paths if p != root)]), **more}
 
 
 def checkpoint_seconds() -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from autoglm_nb import settings
 from autoglm_nb.errors import AutoGLMError
 from autoglm_nb.hooks.follower import wanted
 from autoglm_nb.store import Store
@@ -72,12 +72,5 @@ def _spawn(store: Store, study: str) -> subprocess.Popen[bytes]:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=_environment(),
+            env=settings.child_environment(),
         )
-
-
-def _environment() -> dict[str, str]:
-    """The kernel's environment, with the folder this package was imported from on the path."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *(p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != root)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

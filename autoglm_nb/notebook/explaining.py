@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 
 from IPython.display import display
 
+from autoglm_nb import settings
 from autoglm_nb.errors import UsageError, WorkerError
 from autoglm_nb.notebook.failures import StoppedWaiting
 from autoglm_nb.notebook.options import Parser, split
@@ -102,7 +102,7 @@ class _Job:
             with errors.open("wb") as stderr:
                 self._child = subprocess.Popen(
                     self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
-                    start_new_session=True, env=_environment(),
+                    start_new_session=True, env=settings.child_environment(MPLBACKEND="agg"),
                 )  # fmt: skip
         except OSError as error:
             self._folder.cleanup()
@@ -161,13 +161,6 @@ def _shown(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return path.name
-
-
-def _environment() -> dict[str, str]:
-    """The kernel's environment, with the folder this package was imported from on the path."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *(p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != root)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "MPLBACKEND": "agg"}
 
 
 def _end_children() -> None:

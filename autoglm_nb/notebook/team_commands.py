@@ -22,7 +22,6 @@ from IPython.display import display
 
 from autoglm_nb import settings
 from autoglm_nb.errors import SharedFileError, UsageError, did_you_mean
-from autoglm_nb.notebook.explaining import _environment
 from autoglm_nb.record import words
 
 __all__ = ["TEAM_COMMANDS", "NoteRequest", "TeamCommands", "read_note"]
@@ -189,7 +188,7 @@ def _in_child(home: Path, command: list[str], done: str) -> Mapping[str, Any]:
         whole = [sys.executable, "-m", "autoglm_nb.sharing", "--home", str(home), "--out", str(out), *command]
         ended = subprocess.run(
             whole, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            errors="replace", env=_environment(),
+            errors="replace", env=settings.child_environment(MPLBACKEND="agg"),
         )  # fmt: skip
         if ended.returncode == 0:
             found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))

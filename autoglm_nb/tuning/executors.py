@@ -10,13 +10,13 @@ take the study up again from its checkpoints.
 from __future__ import annotations
 
 import atexit
-import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Protocol
 
+from autoglm_nb import settings
 from autoglm_nb.errors import WorkerError
 from autoglm_nb.store import Store
 from autoglm_nb.training.threads import worker_environment
@@ -70,7 +70,9 @@ class _ProcessWorker:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    env=_environment(),
+                    env=settings.child_environment(
+                        TOKENIZERS_PARALLELISM="false", PYTHONUNBUFFERED="1", **worker_environment()
+                    ),
                 )
         except OSError as error:
             raise WorkerError(
@@ -145,16 +147,3 @@ def _pickle(extras: Extras) -> bytes:
             f"A custom objective is handed to its worker by cloudpickle, but this one cannot be pickled: {error}. "
             "Keep open files, locks and connections out of it, or use `--executor thread`."
         ) from error
-
-
-def _environment() -> dict[str, str]:
-    """The kernel's environment, so that the worker finds the same package and caches."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([*paths, root] if root not in paths else paths),
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONUNBUFFERED": "1",
-        **worker_environment(),
-    }
