@@ -20,6 +20,7 @@ from benchmarks.children import Child, one_busy_core
 
 __all__ = [
     "RECIPES",
+    "TWIN",
     "Part",
     "duration",
     "estimate",
@@ -38,9 +39,6 @@ RECIPES: dict[str, dict[str, bool]] = {
     "off, by length, bf16": {"base_dropout": False, "group_by_length": True, "bf16": True},
 }
 """The peer's variants: with the base model's own dropout and without, then what makes the latter faster."""
-
-SEEDED = ("as shipped", "dropout off")
-"""Variants that run with every seed; the others with the first."""
 
 TWIN = "dropout off"
 """The variant that computes what the engine computes."""
@@ -91,6 +89,11 @@ class Part:
         return workload.configurations(self.count, family=self.family)
 
     @property
+    def yardstick(self) -> str:
+        """The variant that runs with every seed, for differences are judged by its own; others run with the first."""
+        return TWIN if TWIN in self.recipes else self.recipes[0]
+
+    @property
     def reduced(self) -> bool:
         """Whether too few trials or rows are compared to judge a mean to half a point."""
         return not self.complete or self.validation_rows < COMPLETE_ROWS
@@ -129,7 +132,7 @@ def measure(part: Part, folder: Path, say: Say) -> dict[str, Any]:
         for seed in range(part.seeds):
             raw["admit_seconds"] = ours.ask("admit", configs=configs, seed=seed)["seconds"]
             for number, config in enumerate(configs):
-                recipes = [name for name in part.recipes if seed == 0 or name in SEEDED]
+                recipes = [name for name in part.recipes if seed == 0 or name == part.yardstick]
                 for name in recipes if number % 2 else reversed(recipes):
                     trial = peer.ask("train", config=config, recipe=RECIPES[name], seed=seed)
                     raw["peer"][name].append({"trial": number, "seed": seed, **trial})
@@ -148,7 +151,7 @@ def estimate(part: Part, setups: Mapping[str, Mapping[str, Any]]) -> float:
     if part.without:
         sides = {"ours": 2.0 * len(part.without) + 1}
     else:
-        sides = {"ours": part.seeds, "peer": sum(part.seeds if name in SEEDED else 1 for name in part.recipes)}
+        sides = {"ours": part.seeds, "peer": sum(part.seeds if name == part.yardstick else 1 for name in part.recipes)}
     seconds = 0.0
     for side, times in sides.items():
         rates = setups[side]
@@ -269,9 +272,8 @@ def duration(seconds: float) -> str:
 
 
 def _self_differences(part: Part, raw: Mapping[str, Any]) -> list[float]:
-    """The peer against itself with another seed, per configuration; of the variant nearest to the engine's work."""
-    name = next((name for name in (TWIN, *SEEDED) if name in part.recipes), part.recipes[0])
-    trials = raw["peer"][name]
+    """The peer against itself with another seed, per configuration."""
+    trials = raw["peer"][part.yardstick]
     seeds = {seed: quality([t for t in trials if t["seed"] == seed], trials, part.task) for seed in (0, 1)}
     return [one - other for one, other in zip(seeds[0], seeds[1], strict=True)]
 

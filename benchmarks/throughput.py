@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import ablation, comparison, machine, workload
 from benchmarks.children import Child, ChildFailed
-from benchmarks.comparison import RECIPES, SEEDED, Part
+from benchmarks.comparison import RECIPES, TWIN, Part
 
 ROWS = {"encoder": 2000, "decoder": 500}
 VALIDATION_ROWS = 4000
@@ -111,7 +111,7 @@ def _parts(options: argparse.Namespace, folder: Path) -> list[Part]:
         part,
         decoder,
         _part(options, "smollm2-135m", "causal-lm"),
-        replace(few, busy=True, recipes=SEEDED),
+        replace(few, busy=True, recipes=(TWIN,)),
         replace(few, count=ABLATION_CONFIGURATIONS, without=tuple(ablation.applicable(part.task))),
     ]
 

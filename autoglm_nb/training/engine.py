@@ -28,7 +28,7 @@ from autoglm_nb.training.memory import PassMemory, PeakMemory, release_memory, t
 from autoglm_nb.training.packed import RowMap
 from autoglm_nb.training.packing import Packer, measured_overhead
 from autoglm_nb.training.plan import RunPlan
-from autoglm_nb.training.precision import base_dtype, resolve_device, resolve_precision
+from autoglm_nb.training.precision import base_dtype, explain_precision, resolve_device, resolve_precision
 from autoglm_nb.training.prefix import prefix_for
 from autoglm_nb.training.rounds import Epochs, Round, Rounds, make_rounds
 from autoglm_nb.training.slots import Slot, update_together
@@ -73,6 +73,7 @@ class Engine:
         self.base, self.data, self.capacity = base, data, max(1, capacity)
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision, self.device)
+        self._why_precision = explain_precision(precision, self.device)
         self.gradient_checkpointing = gradient_checkpointing
         self.base.model.to(self.device)
         self._packed: PackedModel | None = None
@@ -156,7 +157,6 @@ class Engine:
         if self._packed is not None:
             self._packed.detach(slot)
         gone.model = None
-        del gone
         if self.device.type == "cuda":
             release_memory(self.device)
 
@@ -280,15 +280,15 @@ class Engine:
     @contextmanager
     def passing(self, slot: Slot, row_map: RowMap, one: Round, index: int | None = None) -> Iterator[None]:
         """The surroundings of one forward (and backward) pass; `index` is None in evaluation."""
+        methods = [self._slots[s.slot].method for s in one.segments if s.slot in self._slots]
         with ExitStack() as stack:
-            stack.enter_context(self.prefix.passing(self.model_of(slot)[0], row_map, self._methods(one), one))
+            stack.enter_context(self.prefix.passing(self.model_of(slot)[0], row_map, methods, one))
             stack.enter_context(row_map.over(one.segments, one.labelled))
             if slot.model is not None and self.precision != "fp32":
                 stack.enter_context(torch.autocast(self.device.type, dtype=base_dtype(self.precision)))
             if index is not None and (slot.model is not None or self._base_dropout):
                 # Dropout inside such a model draws from the global generator: a fresh one for each pass.
-                devices = [self.device] if self.device.type == "cuda" else []
-                stack.enter_context(torch.random.fork_rng(devices=devices))
+                stack.enter_context(torch.random.fork_rng([self.device] if self.device.type == "cuda" else []))
                 key = seeded_generator(slot.plan.seed, "pass", str(slot.step), str(index))
                 torch.manual_seed(key.initial_seed())
             yield
@@ -330,6 +330,11 @@ class Engine:
     def packing(self) -> dict[str, Any]:
         """How passes are shared, predicted beside measured; see `Packer.report`."""
         return {**self.packer.report(), "memory_gb": round(self.memory_gb(), 3), "capacity": self.capacity}
+
+    def describe(self) -> dict[str, Any]:
+        """How it computes and why, as plain JSON."""
+        measures = {} if self._packed is None else self._packed.describe()
+        return {"precision": self._why_precision, **measures, "prefix": self.prefix.describe()}
 
     # -- files ---------------------------------------------------------------
 
@@ -379,14 +384,10 @@ class Engine:
         return self._packed
 
     def _measured_overhead(self) -> float:
-        resolved = getattr(self.base, "resolved", None)
-        key = [getattr(resolved, "checksum", ""), self.base.task, self.precision]
+        key = [getattr(getattr(self.base, "resolved", None), "checksum", ""), self.base.task, self.precision]
         packed = self._packed_model()
         with packed.row_map.over(()):
             return measured_overhead(packed.model, self.device, key)
-
-    def _methods(self, one: Round) -> list[Any]:
-        return [self._slots[s.slot].method for s in one.segments if s.slot in self._slots]
 
     def _order(self, slot: Slot) -> Epochs:
         from autoglm_nb.data import BatchOrder

@@ -93,13 +93,14 @@ class Pack:
         """Carry these jobs and what is under way to their ends; outcomes by the run's name."""
         waiting, outcomes = list(jobs), {}
         while waiting or self.runs:
-            while waiting and self.room(waiting[0][0], waiting[0][1].config):
-                engine, request = waiting[0]
+            for engine, request in list(waiting):
+                if not self.room(engine, request.config):
+                    continue
                 try:
                     failed = self.add(engine, request)
                 except OutOfMemoryError:  # when a neighbour has left there may be room
                     break
-                waiting.pop(0)
+                waiting.remove((engine, request))
                 if failed is not None:
                     outcomes[request.run] = failed
             for request, outcome in self.advance() if self.runs else ():

@@ -99,6 +99,8 @@ class StudyRun:
             raise
         finally:
             self.pack.leave()
+        if self.workshop is not None:
+            self.workshop.note_engines()
         if self.workshop is not None and spec.seeds > 0 and len(self.directions) == 1:
             context.state(StudyState.CONFIRMING)
             Confirmation(context, self.workshop, self.metrics[0], self.directions[0]).run()
@@ -197,26 +199,41 @@ class StudyRun:
             self._finish(number, Outcome(TrialState.PRUNED, because=f"Paused and never promoted: {because}"))
 
     def _fill(self) -> None:
-        """Start what there is room for: what waits, then who was promoted, then new proposals."""
+        """Start what there is room for: what waits, then who was promoted, then new proposals.
+
+        What finds no room keeps its place; one that does may go past it.
+        """
         while True:
-            if not self.waiting and not self._next():
-                return
-            entry = self.waiting[0]
+            index = self._startable()
+            if index is None:
+                if len(self.waiting) > 1 or not self._next():
+                    return
+                continue
+            entry = self.waiting[index]
             if isinstance(entry, Proposal) and self.workshop is None:
                 self._objective(entry)
-                self.waiting.popleft()
+                del self.waiting[index]
                 continue
             request = self._request(entry) if isinstance(entry, Proposal) else entry
             engine = self._workshop().engine(str(request.config["model"]))
-            if not self.pack.room(engine, request.config):
-                return
             try:
                 failed = self.pack.add(engine, request)
             except OutOfMemoryError:  # when a neighbour has left there may be room
                 return
-            self.waiting.popleft()
+            del self.waiting[index]
             if failed is not None:
                 self._ended(request, failed)
+
+    def _startable(self) -> int | None:
+        """The first of `waiting` that there is room for."""
+        for index, entry in enumerate(self.waiting):
+            if self.workshop is None:
+                return index
+            config = self._request(entry).config if isinstance(entry, Proposal) else entry.config
+            model = str(config["model"])
+            if self.workshop.can_hold(model) and self.pack.room(self.workshop.engine(model), config):
+                return index
+        return None
 
     def _next(self) -> bool:
         """Put the next trial into `waiting`; False when there is none now."""

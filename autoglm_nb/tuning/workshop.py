@@ -114,6 +114,19 @@ class Workshop:
             "less than waiting for each result does."
         )
 
+    def can_hold(self, model: str) -> bool:
+        """Whether this base is in memory or may be loaded now: one with runs under way is never dropped."""
+        if model in self._engines or len(self._engines) < MODELS_IN_MEMORY:
+            return True
+        return not all(engine.groups() for engine in self._engines.values())
+
+    def note_engines(self) -> None:
+        """Store how the loaded bases computed: number format, products, shared prefix."""
+        context = self._context
+        pinned = context.store.provenance(context.study)
+        told = {**(pinned.get("engines") or {}), **{name: e.describe() for name, e in self._engines.items()}}
+        context.store.set_provenance(context.study, {**pinned, "engines": told})
+
     def capacity(self) -> int:
         """The most trials that any loaded base trains side by side."""
         return max((engine.capacity for engine in self._engines.values()), default=1)

@@ -51,7 +51,7 @@ def raw() -> dict[str, Any]:
     peer: dict[str, list[dict[str, Any]]] = {}
     aside = {"setup_seconds": 0.1, "evaluation_seconds": 2.0, "memory_gb": 1.5}
     for name, seconds in zip(PART.recipes, (6.0, 5.0, 4.0), strict=True):
-        seeds = (0, 1) if name in comparison.SEEDED else (0,)
+        seeds = (0, 1) if name == PART.yardstick else (0,)
         peer[name] = [_trial(n, s, seconds + n, **aside) for s in seeds for n in range(4)]
     totals = {
         "evaluation_seconds": 1.0,
@@ -143,9 +143,9 @@ def test_other_work_is_refused_whatever_its_accuracy(
     raw: dict[str, Any], change: Callable[[dict[str, Any]], None], said: str
 ) -> None:
     """Rows skipped, steps left out, nothing trained: a speed that such work has is no speed."""
-    assert faults_of(raw["ours"], raw["peer"]["as shipped"], 200) == []
+    assert faults_of(raw["ours"], raw["peer"][PART.yardstick], 200) == []
     change(raw["ours"][2])
-    (fault,) = faults_of(raw["ours"], raw["peer"]["as shipped"], 200)
+    (fault,) = faults_of(raw["ours"], raw["peer"][PART.yardstick], 200)
     assert said in fault
     found = weigh(PART, raw)
     assert len(found["refused"]) == 3
@@ -166,7 +166,7 @@ def test_a_language_model_is_judged_by_its_loss(raw: dict[str, Any]) -> None:
 def test_the_estimate_counts_every_variant_and_seed() -> None:
     """Four configurations of 100 rows at 50 a second and 200 rows to score at 100: 4 s each, 7 times 4, twice 5 s."""
     rates = {"seconds": 5.0, "train_rate": 50.0, "evaluation_rate": 100.0}
-    assert comparison.estimate(PART, {"ours": rates, "peer": rates}) == pytest.approx((2 + 5) * 4 * 4.0 + 10.0)
+    assert comparison.estimate(PART, {"ours": rates, "peer": rates}) == pytest.approx((2 + 4) * 4 * 4.0 + 10.0)
     ablation = replace(PART, without=("packing", "bucketing"))  # with and without each of two, and once for the spread
     assert comparison.estimate(ablation, {"ours": rates}) == pytest.approx((2 * 2 + 1) * 4 * 4.0 + 3 * 5.0)
 

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
 
+from autoglm_nb.errors import WorkerError
 from autoglm_nb.training import threads
 from autoglm_nb.training.threads import CpuUse, ThreadGovernor, available_cores, threads_for, worker_environment
 
@@ -122,13 +124,22 @@ def test_the_users_own_openmp_settings_win() -> None:
         assert worker_environment({name: "x"}) == {}
 
 
-def test_workers_are_started_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_are_started_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenMP reads its environment once: it must be there before the process imports torch."""
-    from autoglm_nb.tuning.executors import _environment
+    from autoglm_nb.tuning import executors
 
+    started: dict[str, str] = {}
+
+    def start(*_: object, env: dict[str, str], **__: object) -> NoReturn:
+        started.update(env)
+        raise OSError("not in this test")
+
+    monkeypatch.setattr(executors.subprocess, "Popen", start)
     for name in ("OMP_WAIT_POLICY", *threads.WAITING):
         monkeypatch.delenv(name, raising=False)
-    assert threads.WAITING.items() <= _environment().items()
+    with pytest.raises(WorkerError):
+        executors.start(tmp_path, "study", "process")
+    assert threads.WAITING.items() <= started.items()
 
 
 def test_more_threads_give_the_same_numbers_to_rounding() -> None:

@@ -96,6 +96,29 @@ def test_a_method_that_cannot_share_trains_beside_the_others_and_the_view_says_s
     assert any(e["predicted"] and e["measured"] for e in told)
 
 
+def test_a_second_method_that_cannot_share_does_not_hold_up_those_that_can(make_study: Callable[..., Study]) -> None:
+    """Two head trials come first: the second waits for the first, the LoRA trials behind it do not."""
+    enqueue = [{"method": m, "learning_rate": 1e-2, "epochs": 4} for m in ("head", "head", "lora", "lora")]
+    space = 'learning_rate = uniform(1e-3, 1e-1)\nmethod = choice("head", "lora")\nrank = 2\nepochs = choice(4, 5)'
+    study = make_study(space=space, strategy="fixed", enqueue=enqueue, trials=4, pack=3)
+    shot = study.run()
+    assert [t["state"] for t in shot["trials"]] == ["completed"] * 4
+    shown = [
+        ([n for p in e["now"] for n in p["trials"]], [a["trial"] for a in e["alone"]]) for e in events(study, "packs")
+    ]
+    assert all(not {0, 1} <= set(alone) for _, alone in shown)
+    assert any(0 in alone and 2 in {*now, *alone} for now, alone in shown)
+
+
+def test_how_the_base_computed_is_in_the_provenance(make_study: Callable[..., Study]) -> None:
+    """Number format with its reason, the frozen products that were chosen, the shared prefix."""
+    study = make_study(**{**FIXED, "trials": 1})
+    study.run()
+    (engine,) = study.store.provenance(study.name)["engines"].values()
+    assert engine["precision"].startswith(("fp32", "bf16"))
+    assert engine["prefix"]["budget_mb"] > 0
+
+
 def test_asha_pauses_trials_at_their_checkpoints_and_resumes_the_promising_ones(
     make_study: Callable[..., Study],
 ) -> None:
