@@ -25,6 +25,8 @@ NODE_OK := node -e 'const [a, b] = process.versions.node.split(".").map(Number);
 # A link, so that a rebuilt extension is in JupyterLab after a reload; `pip install -e .` leaves a copy.
 LINK_LAB := { [ -L $(LABHOME) ] || { rm -rf $(LABHOME) && mkdir -p $(dir $(LABHOME)) && ln -s "$(CURDIR)/autoglm_nb/labextension" $(LABHOME); }; }
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Tests start many processes: each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Another TORCH than the installed one makes the stamp out of date.
 ifneq ($(shell cat $(VENV)/.torch 2>/dev/null),$(TORCH))

@@ -30,9 +30,11 @@ __all__ = [
     "Event",
     "FinalSnapshot",
     "HeadlineSnapshot",
+    "ImportanceSnapshot",
     "NoteSnapshot",
     "PackSnapshot",
     "PacksSnapshot",
+    "ProcessReading",
     "ReadingSnapshot",
     "RunRole",
     "Snapshot",
@@ -282,14 +284,25 @@ class FinalSnapshot(TypedDict):
     difference: NotRequired[dict[str, float]]  # paired: mean, low, high, p (signs: positive is better)
 
 
+class ProcessReading(TypedDict):
+    """One process of a worker's tree; the worker itself comes first."""
+
+    pid: int
+    cpu_percent: float
+    memory_gb: float
+    gpu_percent: float | None  # its own share where the driver tells, unlike the reading's
+    gpu_memory_gb: float | None
+
+
 class ReadingSnapshot(TypedDict):
     t: float
     cpu_percent: float  # of the worker's process tree, 100 = one core
     memory_gb: float  # resident, worker's process tree
     machine_cpu_percent: float  # 0..100 of the machine
     machine_memory_percent: float
-    gpu_percent: float | None
+    gpu_percent: float | None  # of the device
     gpu_memory_gb: float | None
+    processes: NotRequired[list[ProcessReading]]  # where the worker has children: it and the largest of them
 
 
 class PackSnapshot(TypedDict):
@@ -310,6 +323,16 @@ class PacksSnapshot(TypedDict):
     alone: list[dict[str, Any]]  # {"trial": number or name, "because": sentence}
     predicted: dict[str, float] | None  # seconds_per_step, pass_memory_gb
     measured: dict[str, float] | None
+
+
+class ImportanceSnapshot(TypedDict):
+    """What part of the variation of the first objective a hyper-parameter explains (fANOVA)."""
+
+    parameter: str
+    value: float  # 0..1, among configurations in which it is active
+    low: float  # 95 % bootstrap interval over trials
+    high: float
+    matters: bool  # whether it beats a column of noise
 
 
 class NoteSnapshot(TypedDict):
@@ -364,7 +387,7 @@ class Snapshot(TypedDict):
     trials_total: int
     curve: list[list[float]]  # [[trial number, best so far], ...], at most 200 points
     space: dict[str, Any]  # Space.to_json()
-    readings: list[ReadingSnapshot]  # oldest first, at most 200
+    readings: list[ReadingSnapshot]  # oldest first, the newest 240
     notes: list[NoteSnapshot]
     final: FinalSnapshot | None
     front: list[int]  # Pareto-optimal trial numbers, several objectives only
@@ -372,3 +395,5 @@ class Snapshot(TypedDict):
     messages: list[dict[str, Any]]  # {"t", "level", "text"}, newest last, at most 20
     packs: PacksSnapshot | None  # while trials are trained
     decision: NotRequired[DecisionSnapshot]  # the newest one that came back, if any
+    importance: NotRequired[list[ImportanceSnapshot]]  # greatest first; only where there is evidence
+    importance_after: NotRequired[int]  # ended trials it was computed after, where there are many more by now

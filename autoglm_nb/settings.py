@@ -6,6 +6,7 @@ set a variable after import. Paths are absolute and not created here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,6 +31,7 @@ __all__ = [
     "kernels_backend",
     "offline",
     "prefix_bytes",
+    "shown_path",
     "tensorboard_dir",
     "torch_threads",
     "view",
@@ -66,6 +68,22 @@ def cache_dir() -> Path:
         return Path(given).expanduser().resolve()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "autoglm"
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """A path as a sentence may show it: a notebook that is shared must not tell the machine's folders or the account.
+
+    From the working folder where it lies below that, else from the home folder with `~` in front,
+    else its last part alone.
+    """
+    whole = Path(os.path.abspath(path))
+    bases = _bases()
+    for candidate in (whole, Path(os.path.realpath(path))):
+        for base, mark in bases:
+            if candidate.is_relative_to(base):
+                inside = candidate.relative_to(base).as_posix()
+                return mark if inside == "." else f"{mark}/{inside}" if mark != "." else inside
+    return f"…/{whole.name}"
 
 
 def child_environment(**more: str) -> dict[str, str]:
@@ -173,3 +191,17 @@ def view() -> str:
     """
     given = os.environ.get("AUTOGLM_VIEW", "auto").strip().lower()
     return given if given in ("lab", "stock") else "auto"
+
+
+def _bases() -> list[tuple[Path, str]]:
+    """Folders that need not be spelt out, and how each is called: the more telling one first."""
+    found: list[tuple[Path, str]] = []
+    with contextlib.suppress(OSError):  # a working folder that was removed
+        found.append((Path.cwd(), "."))
+    with contextlib.suppress(RuntimeError):  # an account without a home
+        found.append((Path(os.path.abspath(Path.home())), "~"))
+        found.append((Path(os.path.realpath(Path.home())), "~"))
+    # Seen from the root or from /home, what is below would name the account again.
+    found = [(base, mark) for base, mark in found if len(base.parts) > 1]
+    homes = [base for base, mark in found if mark == "~"]
+    return [(b, m) for b, m in found if m == "~" or not any(h != b and h.is_relative_to(b) for h in homes)]

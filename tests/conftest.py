@@ -1,11 +1,15 @@
 """Fixtures for every room: tiny models, a small data set, and a home of its own per test.
 
-No test asks the model hub, and none sees the user's studies.
+No test asks the model hub, and none sees the user's studies. Tiny models are computed with
+one thread: two that wait for each other at every small product are slower, on a busy
+machine ten times. Tests of real models have all threads.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +19,9 @@ from tests import tiny
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, where interrupts are tested too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when it is imported, here and in child processes
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +31,27 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("AUTOGLM_HOME", str(folder))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter-runtime"))
     yield folder
+    executors = sys.modules.get("autoglm_nb.tuning.executors")
+    if executors is not None:  # what a test left under way would slow down the next ones, and the end of all
+        executors.end_threads()
+
+
+@pytest.fixture(autouse=True)
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One thread for the workers of tiny models too; all of them for real models, here and in child processes."""
+    if request.node.get_closest_marker("real") is None:
+        monkeypatch.setenv("AUTOGLM_THREADS", "1")
+        yield
+        return
+    import torch
+
+    from autoglm_nb.training.threads import available_cores
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(available_cores())
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

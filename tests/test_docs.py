@@ -77,6 +77,16 @@ def test_relative_links_lead_somewhere(page: str) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
+def test_pictures_of_the_readme_are_there_in_both_themes_and_small() -> None:
+    """Each has its dark twin, as the page of a repository picks by the reader's theme, and none makes a clone slow."""
+    shown = set(re.findall(r"docs/images/([\w-]+)\.png", README))
+    assert shown
+    for name in shown:
+        twin = name.replace("-light", "-dark") if name.endswith("-light") else name.replace("-dark", "-light")
+        assert twin in shown
+        assert (ROOT / "docs" / "images" / f"{name}.png").stat().st_size <= 150_000
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_are_stored_without_outputs_and_with_stable_ids(path: Path) -> None:
     """Small diffs: no output, no count, no widget state, and an id that says what the cell is for."""

@@ -107,3 +107,47 @@ def test_where_tensorboards_files_go(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AUTOGLM_TENSORBOARD_DIR", " ~/boards ")
     assert settings.tensorboard_dir() == tmp_path / "boards"
+
+
+@pytest.mark.parametrize(
+    ("cwd", "path", "shown"),
+    [
+        ("/h/mei/work", "/h/mei/work/.autoglm/studies.db", ".autoglm/studies.db"),
+        ("/h/mei/work", "/h/mei/work", "."),
+        ("/h/mei/work", "/h/mei/other/.autoglm", "~/other/.autoglm"),
+        ("/h/mei/work", "/h/mei", "~"),
+        ("/h/mei", "/h/mei/other/.autoglm", "other/.autoglm"),
+        ("/h", "/h/mei/other/.autoglm", "~/other/.autoglm"),  # from here it would begin with the account
+        ("/h/mei/work", "/h/meister/.autoglm", "…/.autoglm"),
+        ("/h/mei/work", "/data/mei/.autoglm", "…/.autoglm"),
+        ("/h/mei/work", "/h/mei/work/../x y/.autoglm", "~/x y/.autoglm"),
+    ],
+)
+def test_a_sentence_shows_no_folder_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cwd: str, path: str, shown: str
+) -> None:
+    """From the working folder, else from the home folder, else the last part alone."""
+    (tmp_path / "h/mei/work").mkdir(parents=True)
+    monkeypatch.setenv("HOME", f"{tmp_path}/h/mei")
+    monkeypatch.chdir(f"{tmp_path}{cwd}")
+    assert settings.shown_path(f"{tmp_path}{path}") == shown
+
+
+def test_links_and_removed_folders_do_not_bring_the_path_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A working folder reached through a link is the same folder; one that was removed is none."""
+    (tmp_path / "real/.autoglm").mkdir(parents=True)
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    monkeypatch.chdir(tmp_path / "real")
+    assert settings.shown_path(tmp_path / "link" / ".autoglm") == ".autoglm"
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert settings.shown_path(tmp_path / "real" / ".autoglm") == "…/.autoglm"
+
+
+def test_from_the_root_nothing_is_relative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path below the root is the whole path."""
+    monkeypatch.setenv("HOME", "/nobody/here")
+    monkeypatch.chdir("/")
+    assert settings.shown_path("/data/mei/.autoglm") == "…/.autoglm"

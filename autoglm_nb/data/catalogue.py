@@ -169,7 +169,8 @@ def _obtain(folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"The cache folder must be writable, but {folder.parent} is not ({error.strerror}). Set AUTOGLM_CACHE."
+            f"The cache folder must be writable, but {settings.shown_path(folder.parent)} is not "
+            f"({error.strerror}). Set AUTOGLM_CACHE."
         ) from error
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as scratch:
         given = folder.parent / ARCHIVE

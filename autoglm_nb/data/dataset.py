@@ -31,6 +31,7 @@ from autoglm_nb.data.sources import read_table
 from autoglm_nb.data.splitting import Ids, split_rows, subsample
 from autoglm_nb.errors import DataError, did_you_mean
 from autoglm_nb.protocol import DataSpec
+from autoglm_nb.settings import shown_path
 
 __all__ = ["EVALUATION_ROWS", "FRACTIONS", "SAMPLE_ROWS", "SPLITS", "Dataset", "Split", "prepare", "read_rows"]
 
@@ -238,9 +239,11 @@ def _load(path: Path) -> dict[str, Any] | None:
         version, _ = int(stored["version"]), [stored["fingerprint"], stored["columns"], stored["notes"]]
         complete = all({"source", "rows"} <= set(stored["splits"][name]) for name in SPLITS)
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise DataError(f"The stored splits must be readable, but {path} is damaged. Restore it, or fork.") from error
+        raise DataError(
+            f"The stored splits must be readable, but {shown_path(path)} is damaged. Restore it, or fork."
+        ) from error
     if version > _VERSION or not complete:
-        raise DataError(f"{path} was written by a newer version of this package. Upgrade autoglm_nb.")
+        raise DataError(f"{shown_path(path)} was written by a newer version of this package. Upgrade autoglm_nb.")
     return dict(stored)
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autoglm_nb.errors import DiskFullError
+from autoglm_nb.settings import shown_path
 
 __all__ = ["whole_file"]
 
@@ -34,7 +35,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
-                f"Writing {path.name} needs room on the disk, but there is none left at {path.parent}. "
+                f"Writing {path.name} needs room on the disk, but there is none left at "
+                f"{shown_path(path.parent)}. "
                 "Free some and resume."
             ) from error
         raise

@@ -1,8 +1,9 @@
 """A stored study explained: why the winner won, how sure that is, what to try next.
 
 Contract: `explain(home, study, what, trial)` is a function from the store to a document;
-it reads, never writes, and may run while a worker trains. Every sentence is computed from
-figures and carries its evidence; where the data do not carry a claim, the sentence says so.
+it reads, never writes, and may run while a worker trains (`kept` alone leaves a few figures in
+the store, for the card). Every sentence is computed from figures and carries its evidence;
+where the data do not carry a claim, the sentence says so.
 
 Data flow: store -> `facts.load` (one snapshot, the confirmation runs) -> `sections` and
 `figures` -> `Explanation` -> text, HTML fragment, page (`report`), JSON, figure files.

@@ -33,11 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from autoglm_nb.explain.kept import keep_from
     from autoglm_nb.explain.page import write_report
     from autoglm_nb.explain.study import PAGE, explain
 
     what = tuple(p for p in options.what.split(",") if p.strip()) if options.what is not None else PAGE
     explanation = explain(options.home, options.study, what, options.trial)
+    keep_from(options.home, options.study, explanation.sections)
     if options.html:
         write_report(explanation, options.html)
     if options.figures:

@@ -44,9 +44,10 @@ class Card:
         handle: the study; `follow`, `snapshot` and the controls of a `StudyHandle`.
         live: whether to show the live view.
         cell: id of the cell, so that running it again replaces this card.
+        panel: what the live view shows: `card`, or one of its panels alone.
     """
 
-    def __init__(self, handle: Any, *, live: bool, cell: str | None = None) -> None:
+    def __init__(self, handle: Any, *, live: bool, cell: str | None = None, panel: str = "card") -> None:
         self.handle = handle
         self.cell = cell
         self._guard = threading.RLock()
@@ -65,7 +66,7 @@ class Card:
         if self._live:
             from autoglm_nb.notebook.views import open_view
 
-            self._view = open_view(handle, snapshot)
+            self._view = open_view(handle, snapshot, panel=panel)
             self._view.show()
 
     def follow(self) -> None:
@@ -137,7 +138,7 @@ class Card:
             self._record.update(bundle, raw=True)
 
 
-def open_card(handle: Any, *, live: bool = True, cell: str | None = None) -> Card:
+def open_card(handle: Any, *, live: bool = True, cell: str | None = None, panel: str = "card") -> Card:
     """Show a study below the cell that runs now and keep it up to date."""
     with _lock:
         same_cell = [card for card in _cards if cell is not None and card.cell == cell]
@@ -146,7 +147,7 @@ def open_card(handle: Any, *, live: bool = True, cell: str | None = None) -> Car
         _cards[:] = [card for card in _cards if card not in dropped]
     for card in dropped:
         card.close()
-    card = Card(handle, live=live, cell=cell)
+    card = Card(handle, live=live, cell=cell, panel=panel)
     with _lock:
         _cards.append(card)
     card.follow()

@@ -24,7 +24,7 @@ COMMANDS: dict[str, str] = {
     "resume": "%autotune resume [NAME]",
     "stop": "%autotune stop [NAME] [--trial N]",
     "wait": "%autotune wait [NAME] [--timeout 10m]",
-    "attach": "%autotune attach [NAME] [-o VAR] [--view live|record]",
+    "attach": "%autotune attach [NAME] [-o VAR] [--view live|record] [--panel card|progress|resources]",
     "best": "%autotune best [NAME] [-o VAR]",
     **TEAM_COMMANDS,
     "logs": "%autotune logs [NAME] [--lines N]",
@@ -78,21 +78,22 @@ class Commands(TeamCommands):
         try:
             handle = session.attach(name)
         except FileNotFoundError:
-            raise StudyNotFoundError(f"There is no study named {name!r} in {settings.home()}.") from None
+            place = settings.shown_path(settings.home())
+            raise StudyNotFoundError(f"There is no study named {name!r} in {place}.") from None
         self.last = handle.name
         return handle
 
     # -- showing --------------------------------------------------------------------------------------------
 
-    def show(self, handle: Any, *, output: str | None = None, view: str = "live") -> None:
-        """Record and live view of a study below the cell; bind the handle where asked."""
+    def show(self, handle: Any, *, output: str | None = None, view: str = "live", panel: str = "card") -> None:
+        """Record and live view of a study, or one panel of it, below the cell; bind the handle where asked."""
         from autoglm_nb.notebook import cards
 
         self.last = handle.name
         if output:
             self.shell.user_ns[output] = handle
         live = view == "live" and surroundings.has_widgets(self.shell)
-        cards.open_card(handle, live=live, cell=surroundings.cell_id(self.shell))
+        cards.open_card(handle, live=live, cell=surroundings.cell_id(self.shell), panel=panel)
 
     def show_notes(self, notes: Iterable[str]) -> None:
         """Sentences worth knowing before a study starts."""
@@ -184,9 +185,11 @@ class Commands(TeamCommands):
 
     def _attach(self, given: list[str]) -> None:
         asked = self._parse(
-            "attach", given, ("name", {"nargs": "?"}), ("-o", {}), ("--view", {"choices": ["live", "record"]})
-        )
-        self.show(self.handle(asked.name), output=identifier(asked.o), view=asked.view or "live")
+            "attach", given, ("name", {"nargs": "?"}), ("-o", {}), ("--view", {"choices": ["live", "record"]}),
+            ("--panel", {"choices": ["card", "progress", "resources"], "default": "card"}),
+        )  # fmt: skip
+        view = asked.view or "live"
+        self.show(self.handle(asked.name), output=identifier(asked.o), view=view, panel=asked.panel)
 
     def _best(self, given: list[str]) -> None:
         asked = self._parse("best", given, ("name", {"nargs": "?"}), ("-o", {}))

@@ -29,8 +29,9 @@ _NAMED = (
     "status", "pause", "resume", "stop", "wait", "attach", "best", "note", "share", "logs", "rename", "clean", "delete",
 )  # fmt: skip
 _COMMAND_OPTIONS = {
-    "stop": ("--trial",), "wait": ("--timeout",), "attach": ("-o", "--view"), "best": ("-o",), "logs": ("--lines",),
-    "delete": ("--yes",), "clean": ("--keep",), "note": ("--trial", "--tag", "--star", "--unstar", "--remove"),
+    "stop": ("--trial",), "wait": ("--timeout",), "attach": ("-o", "--view", "--panel"), "best": ("-o",),
+    "logs": ("--lines",), "delete": ("--yes",), "clean": ("--keep",),
+    "note": ("--trial", "--tag", "--star", "--unstar", "--remove"),
     "share": ("--html", "--zip", "--include-data", "--force"), "open": ("--name", "-o"),
 }  # fmt: skip
 
@@ -95,6 +96,8 @@ def _for_command(token: str, earlier: list[str]) -> list[str]:
         return list(COMMANDS)
     if earlier[-1] == "--view":
         return ["live", "record"]
+    if earlier[-1] == "--panel":
+        return ["card", "progress", "resources"]
     if token.startswith("-"):
         return list(_COMMAND_OPTIONS.get(earlier[0], ()))
     if earlier == ["open"]:

@@ -153,6 +153,8 @@ def _thinned(found: dict[str, Any], maximize: bool) -> dict[str, Any]:
         out["parameters"] = {
             name: {"choices": c["choices"], "values": cut(c["values"])} for name, c in found["parameters"].items()
         }
+    if "proposed_by" in found:
+        out["proposed_by"] = {**found["proposed_by"], "values": cut(found["proposed_by"]["values"])}
     if "objectives" in found:
         out["objectives"] = [cut(c) for c in found["objectives"]]
     return out

@@ -80,7 +80,7 @@ class _Line:
 
 
 def _opened(comm: Any, message: Mapping[str, Any]) -> None:
-    """A page asks for a study by name and identity; another identity is another study."""
+    """A page asks for a study by name, identity and moment of creation; where one differs it is another study."""
     from autoglm_nb import settings
     from autoglm_nb.errors import AutoGLMError
     from autoglm_nb.session import attach
@@ -89,12 +89,21 @@ def _opened(comm: Any, message: Mapping[str, Any]) -> None:
     name = str(asked.get("name") or "")
     try:
         handle = attach(name, settings.home())
-        if handle.spec.identity != asked.get("identity"):
+        if handle.spec.identity != asked.get("identity") or not _made_then(handle, asked.get("created_at")):
             comm.close()
             return
         _Line(comm, handle)
     except AutoGLMError:
         comm.close()
+
+
+def _made_then(handle: Any, asked: object) -> bool:
+    """Whether the study was made when the record says, to the second; records of older versions do not say."""
+    from autoglm_nb.record import words
+
+    made = words.finite((handle.snapshot().get("study") or {}).get("created_at"))
+    given = words.finite(asked)
+    return made is None or given is None or abs(made - given) < 1
 
 
 def _manager(shell: Any) -> Any:

@@ -27,7 +27,7 @@ _NOTES, _NOTE_LENGTH = 100, 1000
 _MESSAGES = 5
 _FRONT = 400
 _REPORTS = 40
-_FACTS = ("space", "provenance", "final", "front", "packs", "importance", "decision")
+_FACTS = ("space", "provenance", "final", "front", "packs", "importance", "importance_after", "decision")
 _READINGS = (
     "t", "cpu_percent", "memory_gb", "machine_cpu_percent", "machine_memory_percent", "gpu_percent", "gpu_memory_gb",
 )  # fmt: skip
@@ -113,7 +113,13 @@ def plain(value: Any) -> Any:
 def _columns(readings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Readings by column, to a tenth: a fifth of what a list of dictionaries takes."""
     rows = list(readings)
-    return {key: [_tenth(row.get(key)) for row in rows] for key in _READINGS}
+    columns: dict[str, Any] = {key: [_tenth(row.get(key)) for row in rows] for key in _READINGS}
+    if any(row.get("processes") for row in rows):
+        columns["processes"] = [
+            [{key: _tenth(value) for key, value in process.items()} for process in row.get("processes") or ()]
+            for row in rows
+        ]
+    return columns
 
 
 def _tenth(value: Any) -> float | int | None:

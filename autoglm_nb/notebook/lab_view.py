@@ -27,18 +27,21 @@ from autoglm_nb.notebook.lab_parts import PARTS, Change, changed_trials, marks, 
 from autoglm_nb.notebook.live import answer_beside_cells
 from autoglm_nb.record import words
 
-__all__ = ["BYTES_PER_SECOND", "MODULE", "LabView", "StudyModel"]
+__all__ = ["BYTES_PER_SECOND", "MODULE", "PANELS", "LabView", "StudyModel"]
 
 MODULE = "autoglm-nb"
 BYTES_PER_SECOND = 45_000
 """What updates may cost on average; the envelope of a message comes on top."""
+
+PANELS = ("card", "progress", "resources")
+"""What a view may show: the whole card, the trials that run, or the figures of the machine."""
 
 _MODULE_VERSION = "^0.1"
 _TOLD = 15  # changed trials told one by one; more, and the page asks again
 
 
 class StudyModel(ipywidgets.DOMWidget):
-    """The model in the kernel; each trait is one part of the picture."""
+    """The model in the kernel; each trait but `panel` is one part of the picture."""
 
     _model_name = traitlets.Unicode("StudyModel").tag(sync=True)
     _model_module = traitlets.Unicode(MODULE).tag(sync=True)
@@ -46,6 +49,7 @@ class StudyModel(ipywidgets.DOMWidget):
     _view_name = traitlets.Unicode("StudyView").tag(sync=True)
     _view_module = traitlets.Unicode(MODULE).tag(sync=True)
     _view_module_version = traitlets.Unicode(_MODULE_VERSION).tag(sync=True)
+    panel = traitlets.Enum(PANELS, "card").tag(sync=True)
     head = traitlets.Dict().tag(sync=True)
     facts = traitlets.Dict().tag(sync=True)
     curve = traitlets.Dict().tag(sync=True)
@@ -62,10 +66,18 @@ class LabView:
     Args:
         handle: the study.
         snapshot: its present picture.
+        panel: one of `PANELS`.
         answered: called once from a background thread when a front end has said that it can draw this.
     """
 
-    def __init__(self, handle: Any, snapshot: Mapping[str, Any], *, answered: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        handle: Any,
+        snapshot: Mapping[str, Any],
+        *,
+        panel: str = "card",
+        answered: Callable[[], None] | None = None,
+    ) -> None:
         self._handle = handle
         self._lock = threading.RLock()
         self._closed = False
@@ -77,7 +89,7 @@ class LabView:
         self._workers = ThreadPoolExecutor(2, thread_name_prefix="autoglm-view")
         self._known: dict[int, Change] = marks(snapshot.get("trials") or [])
         self._next = time.monotonic() + settings.VIEW_SECONDS
-        self.model = StudyModel(**parts(snapshot))
+        self.model = StudyModel(panel=panel, **parts(snapshot))
         self.model.on_msg(self._on_message)
         answer_beside_cells(self.model)
 

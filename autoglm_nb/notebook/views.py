@@ -37,29 +37,29 @@ class View(Protocol):
     def close(self) -> None: ...
 
 
-def open_view(handle: Any, snapshot: Mapping[str, Any]) -> View:
-    """The live view of a study, not shown yet."""
+def open_view(handle: Any, snapshot: Mapping[str, Any], *, panel: str = "card") -> View:
+    """The live view of a study, not shown yet; the stock view knows no single panels and shows everything."""
     wanted = settings.view()
     if wanted == "auto" and not _may_answer():
         wanted = "stock"
     if wanted == "stock":
         return _stock(handle, snapshot)
     if wanted == "lab" or _known.is_set():
-        return _lab(handle, snapshot)
-    return _Asking(handle, snapshot)
+        return _lab(handle, snapshot, panel=panel)
+    return _Asking(handle, snapshot, panel)
 
 
 class _Asking:
     """Stands in for a view until the page has said what it can draw."""
 
-    def __init__(self, handle: Any, snapshot: Mapping[str, Any]) -> None:
+    def __init__(self, handle: Any, snapshot: Mapping[str, Any], panel: str) -> None:
         self._handle = handle
         self._latest = snapshot
         self._lock = threading.RLock()
         self._place: Any = None
         self._view: View | None = None
         self._closed = False
-        self._lab = _lab(handle, snapshot, answered=self._hello)
+        self._lab = _lab(handle, snapshot, panel=panel, answered=self._hello)
         self._timer = threading.Timer(HELLO_SECONDS, self._silence)
         self._timer.daemon = True
 

@@ -99,7 +99,8 @@ def trials_table(story: Story, rows: int = TABLE_ROWS) -> str:
 
 def _head(story: Story) -> str:
     colour = _SIGNAL.get(StudyState(story.state)) if story.state in set(StudyState) else None
-    signal = f"font-weight:600;white-space:nowrap{f';color:{colour}' if colour else ''}"
+    # No colour keeps 4.5:1 on white and on black, so the word has the page's own and the line below it the signal's.
+    signal = f"font-weight:600;white-space:nowrap{f';border-bottom:2px solid {colour}' if colour else ''}"
     return (
         f'<div style="{_ROW};padding-bottom:6px;border-bottom:{_LINE}">'
         f"<span><strong>{_e(story.name)}</strong> "

@@ -6,6 +6,7 @@ process, so that `cuda:0` may be NVML's number 3. The mapping is done here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection
 from typing import Any
@@ -55,6 +56,25 @@ class GpuReader:
         except self._nvml.NVMLError:
             return None, None
         return max(loads), memory / _GIB
+
+    def by_process(self, pids: Collection[int]) -> dict[int, tuple[float | None, float | None]]:
+        """Load in percent and memory in GiB of each process that NVML knows; None where it does not tell."""
+        load: dict[int, float] = {}
+        memory: dict[int, int] = {}
+        for handle in self._handles:
+            with contextlib.suppress(self._nvml.NVMLError):  # not every device says who uses it
+                for found in self._nvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                    if found.pid in pids and found.usedGpuMemory is not None:
+                        memory[found.pid] = memory.get(found.pid, 0) + int(found.usedGpuMemory)
+            with contextlib.suppress(self._nvml.NVMLError, AttributeError):
+                latest: dict[int, Any] = {}
+                for sample in self._nvml.nvmlDeviceGetProcessUtilization(handle, 0):
+                    if sample.pid in pids and (sample.pid not in latest or sample.timeStamp > latest[sample.pid][0]):
+                        latest[sample.pid] = sample.timeStamp, float(sample.smUtil)
+                for pid, (_, percent) in latest.items():
+                    load[pid] = max(load.get(pid, 0.0), percent)
+        known = {pid: memory[pid] / _GIB if pid in memory else None for pid in {*load, *memory}}
+        return {pid: (load.get(pid), held) for pid, held in known.items()}
 
     def _memory(self, handle: Any, pids: Collection[int]) -> int:
         try:

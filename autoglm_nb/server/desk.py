@@ -46,8 +46,9 @@ class Desk:
         self._answers = Answers()
 
     def close(self) -> None:
-        """Closes every store."""
+        """Closes every store, and the thread that reads the machine."""
         self._shelf.close()
+        self.machine.close()
 
     # -- lists ----------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""Hangs the routes into a Jupyter server."""
+"""Hangs the routes into a Jupyter server, and lets go of threads and stores when it stops."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,7 +31,29 @@ def add_routes(serverapp: ServerApp) -> None:
     rules = [(base + pattern, handler, {**shared, "route": name}) for pattern, name, handler in (*ROUTES, UNKNOWN)]
     serverapp.web_app.add_handlers(".*$", rules)
     serverapp.web_app.settings["autoglm"] = desk
+    _close_at_the_end(serverapp, desk, threads)
     serverapp.log.info("autoglm_nb: studies of this server at %s", url_path_join(serverapp.base_url, PREFIX))
+
+
+def _close_at_the_end(serverapp: ServerApp, desk: Desk, threads: ThreadPoolExecutor) -> None:
+    """Ends what was begun here together with Jupyter's extensions.
+
+    Jupyter has a hook for that in extensions that are applications of their own; this one is not,
+    so it takes its place beside theirs.
+    """
+    theirs = serverapp.cleanup_extensions
+
+    def close() -> None:
+        threads.shutdown(wait=True, cancel_futures=True)  # a request that is being answered has its connection
+        desk.close()
+
+    async def cleanup_extensions() -> None:
+        try:
+            await theirs()
+        finally:
+            await asyncio.get_running_loop().run_in_executor(None, close)
+
+    serverapp.cleanup_extensions = cleanup_extensions  # type: ignore[method-assign]
 
 
 def _root(serverapp: ServerApp) -> Path | None:

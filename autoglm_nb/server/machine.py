@@ -47,6 +47,10 @@ class Machine:
                 self._last, self._read_at = self._thread.submit(self._reading, leases).result(), now
             return self._last
 
+    def close(self) -> None:
+        """Ends its thread; it reads no more."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
     def _reading(self, leases: Sequence[tuple[Place, LeaseRow]]) -> dict[str, Any]:
         # A process of another machine or container may have the same id, but not the same start as well.
         here = [(place, lease) for place, lease in leases if process_alive(lease.pid, lease.pid_started)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,12 @@ class Place:
         label = f"{self.folder}/{self.home.name}" if self.folder else self.home.name
         for path in {str(self.home), os.path.realpath(self.home)}:
             sentence = sentence.replace(path, label)
+        # As our own errors put it, where it stands by itself and does not end what was just told.
+        for place, told in ((self.home / _FILE, f"{label}/{_FILE}"), (self.home, label)):
+            shown = settings.shown_path(place)
+            if shown not in (".", "~"):
+                literal = told.replace("\\", r"\\")
+                sentence = re.sub(rf"(?<![\w./~…-]){re.escape(shown)}(?![\w-])", literal, sentence)
         return sentence
 
 

@@ -289,8 +289,8 @@ def _source(given: Any, names: Mapping[str, Any], folder: Path) -> tuple[str, st
         raise
     except OSError as error:
         raise UsageError(
-            f"A table of the notebook is copied for the worker, but {folder / 'data'} cannot be written "
-            f"({error.strerror or error}). Set AUTOGLM_HOME to a folder that can."
+            f"A table of the notebook is copied for the worker, but {settings.shown_path(folder / 'data')} "
+            f"cannot be written ({error.strerror or error}). Set AUTOGLM_HOME to a folder that can."
         ) from error
     return label, stored["path"], stored
 

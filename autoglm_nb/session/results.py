@@ -86,8 +86,21 @@ class Results:
         """The folder of the best trial's adapter, in PEFT's layout where PEFT has the method.
 
         Raises:
+            RejectedError: a decision system rejected the model; `adapter(force=True)` hands it out all the same.
             StoreError: no completed trial, or its adapter was removed.
         """
+        return self.adapter()
+
+    def adapter(self, *, force: bool = False) -> Path:
+        """The same folder; `force` hands out a rejected model too.
+
+        Raises:
+            RejectedError: a decision system rejected it, and `force` is False.
+            StoreError: no completed trial, or its adapter was removed.
+        """
+        from autoglm_nb.models.adapters import CARD_FILE
+
+        refuse_if_rejected(self._store, self.name, force=force)
         number = self.best_trial
         if number is None:
             raise StoreError(
@@ -95,12 +108,18 @@ class Results:
                 f"Wait for it with `%autotune wait {words.quoted(self.name)}`."
             )
         folder = self._store.run_dir(self.name, f"trial-{number:04d}") / "adapter"
-        if not folder.exists():
+        if (folder / CARD_FILE).is_file():
+            return folder
+        if self._store.spec(self.name).objective is not None:
             raise StoreError(
-                f"The adapter of trial {number} is not stored any more (or its objective made none). "
-                "Run the study again under another name to train it anew."
+                f"A best model needs an adapter, but study {self.name!r} has an objective of its own, "
+                "which leaves none."
             )
-        return folder
+        raise StoreError(
+            f"The adapter of trial {number} of study {self.name!r} is not stored here: it was cleaned away (by "
+            "`%autotune clean` or a quota), or did not come along with a shared study. Run the study again under "
+            "another name to train it anew, or ask for a zip that has it."
+        )
 
     def best_model(
         self, device: str = "cpu", *, force: bool = False, base: str | os.PathLike[str] | None = None
@@ -116,8 +135,7 @@ class Results:
         """
         from autoglm_nb.models import TunedModel
 
-        refuse_if_rejected(self._store, self.name, force=force)
-        return TunedModel.load(self.adapter_path, device=device, base=None if base is None else os.fspath(base))
+        return TunedModel.load(self.adapter(force=force), device=device, base=None if base is None else os.fspath(base))
 
     def explain(self, what: tuple[str, ...] = ALL, trial: int | None = None) -> Explanation:
         """Why the winner won, as text, table and plot."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from autoglm_nb.protocol import NoteSnapshot, RunRole, StudySpec, StudyState, TrialState
 from autoglm_nb.sharing import values
 from autoglm_nb.sharing.request import read_spec
+from autoglm_nb.store.decisions import VERDICTS, Decision
 from autoglm_nb.store.notes import KINDS, LONGEST_NOTE
 from autoglm_nb.store.portable import KEPT_ATTRIBUTES, RUN_FIELDS
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-__all__ = ["Content", "content_id", "frozen_trials", "read_content"]
+__all__ = ["SAID_SO", "Content", "content_id", "frozen_trials", "read_content"]
+
+SAID_SO = "(as the shared file says)"
+"""Stands behind a reviewer's name: a file is no decision system, and anybody can write one."""
 
 NOT_ENDED = "It had not ended when the study was shared."
 _ENDED = ("complete", "pruned", "fail")
@@ -50,6 +54,7 @@ class Content:
         runs: likewise.
         notes: with ids of 32 digits.
         removed_notes: ids.
+        decisions: of a decision system on the trials' models, oldest first, as the file tells them.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Content:
     runs: list[dict[str, Any]]
     notes: list[NoteSnapshot]
     removed_notes: list[str]
+    decisions: list[Decision]
 
     @property
     def id(self) -> str:
@@ -105,6 +111,7 @@ def read_content(study: Any, trials: Any, runs: Any, notes: Any) -> Content:
         runs=_runs(runs, numbers),
         notes=values.listed(told.get("notes"), "a note", _note, most=100_000),
         removed_notes=values.listed(told.get("removed"), "a removed note", _note_id, most=100_000),
+        decisions=values.listed(raw.get("decisions", []), "a decision", _decision, most=1000),
     )
 
 
@@ -132,8 +139,21 @@ def frozen_trials(content: Content) -> list[FrozenTrial]:
     Raises:
         SharedFileError: a value lies outside its distribution.
     """
+    from optuna.distributions import check_distribution_compatibility
     from optuna.trial import TrialState as OptunaState
     from optuna.trial import create_trial
+
+    known: dict[str, BaseDistribution] = {}
+    first: dict[str, BaseDistribution] = {}
+
+    def distribution(name: str, raw: Mapping[str, Any]) -> BaseDistribution:
+        """The same object for the same JSON; one name keeps to one kind and one set of choices, as in Optuna."""
+        text = json.dumps(raw, sort_keys=True)
+        if text not in known:
+            known[text] = _distribution(raw)
+        if first.setdefault(name, known[text]) is not known[text]:
+            check_distribution_compatibility(first[name], known[text])
+        return known[text]
 
     states = {"complete": OptunaState.COMPLETE, "pruned": OptunaState.PRUNED, "fail": OptunaState.FAIL}
     found = []
@@ -145,7 +165,7 @@ def frozen_trials(content: Content) -> list[FrozenTrial]:
                     state=states[row["state"]],
                     values=[float(v) for v in row["values"]] or None,
                     params=params,
-                    distributions={name: _distribution(p["distribution"]) for name, p in row["params"].items()},
+                    distributions={name: distribution(name, p["distribution"]) for name, p in row["params"].items()},
                     user_attrs=dict(row["attributes"]),
                     intermediate_values={step: math.nan if v is None else float(v) for step, v in row["reports"]},
                     constraints=dict(row["constraints"]) or None,
@@ -301,6 +321,17 @@ def _note(raw: Any, what: str) -> NoteSnapshot:
         text=values.text(note.get("text"), what, limit=LONGEST_NOTE),
         author=values.text(note.get("author"), what, limit=80),
         created_at=_moment(note.get("created_at"), what),
+    )
+
+
+def _decision(raw: Any, what: str) -> Decision:
+    told = values.mapping(raw, what)
+    return Decision(
+        verdict=values.one_of(told.get("verdict"), what, VERDICTS),
+        reviewer=values.text(told.get("reviewer"), what, limit=200).removesuffix(SAID_SO).strip(),
+        reason=values.text(told.get("reason"), what, limit=2000),
+        decided_at=values.text(told.get("decided_at"), what, limit=40),
+        trial=values.maybe(told.get("trial"), what, values.whole),
     )
 
 

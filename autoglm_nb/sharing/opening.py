@@ -3,7 +3,9 @@
 Everything is checked before anything is stored. A study that is here already, under
 whatever name, only gets the notes it lacks; another study of the same name leaves the
 name alone and takes the next free one. What came in says so in its provenance and is not
-taken up again by itself: its data is not here.
+taken up again by itself: its data is not here. Decisions on its models come along, marked as
+what a file says; into a study that is here already only a rejection comes, since no file
+may lift one.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +25,11 @@ from autoglm_nb.record import words
 from autoglm_nb.sharing import layout, values
 from autoglm_nb.sharing.adapter_files import unpack_adapter
 from autoglm_nb.sharing.archive import Archive, opened_archive
-from autoglm_nb.sharing.content import Content, frozen_trials, read_content
+from autoglm_nb.sharing.content import SAID_SO, Content, frozen_trials, read_content
 from autoglm_nb.sharing.privacy import Privacy
-from autoglm_nb.store import Store, registry
+from autoglm_nb.store import Store, registry, snapshot
+from autoglm_nb.store.decisions import Decision, add_decision, decisions, put_decisions
+from autoglm_nb.store.importance import put_importance
 from autoglm_nb.store.portable import bring_in, incoming, portable
 from autoglm_nb.store.studies import check_name
 
@@ -82,6 +87,8 @@ def open_shared(path: str | os.PathLike[str], home: Path, name: str | None = Non
             target = _free_name(store, content, name)
             with incoming(store) as folder:
                 run = unpack_adapter(archive, folder)
+                put_decisions(folder, [_as_told(d) for d in content.decisions])
+                put_importance(folder, archive.json(layout.STUDY).get("importance"))
                 spec = dataclasses.replace(content.spec, name=target)
                 if layout.DATA in archive.names:
                     spec = dataclasses.replace(spec, data=_with_data(store, archive, spec.data))
@@ -96,7 +103,8 @@ def open_shared(path: str | os.PathLike[str], home: Path, name: str | None = Non
                     removed_notes=content.removed_notes,
                     files=folder,
                 )
-    return Opened(target, False, len(content.notes), 0, _sentence(content, target, run))
+            rejected = _rejection(store, target) if content.decisions else ""
+    return Opened(target, False, len(content.notes), 0, _sentence(content, target, run) + rejected)
 
 
 def _same_study(store: Store, content: Content, name: str | None) -> str | None:
@@ -126,7 +134,36 @@ def _merge(store: Store, content: Content, name: str) -> Opened:
     change = [f"{merged.added} added" if merged.added else "", f"{merged.removed} removed" if merged.removed else ""]
     told = ", ".join(part for part in change if part) or "nothing new"
     sentence = f"Study {name!r} is here already with the same trials; its notes are merged: {told}."
+    if _take_rejection(store, content, name):
+        sentence += _rejection(store, name)
     return Opened(name, True, merged.added, merged.removed, sentence)
+
+
+def _as_told(decision: Decision) -> Decision:
+    """A decision as a file tells it; no decision system stands behind it here."""
+    return dataclasses.replace(decision, reviewer=f"{decision.reviewer} {SAID_SO}".strip(), received_at=time.time())
+
+
+def _take_rejection(store: Store, content: Content, name: str) -> bool:
+    """Takes over a rejection of the winner that the file ends with, unless it is known here; whether it did."""
+    winner = snapshot(store, name, limit=1)["headline"]["best_trial"]
+    told = next((d for d in reversed(content.decisions) if d.trial == winner), None)
+    if told is None or told.verdict != "reject":
+        return False
+    for known in decisions(store, name):
+        same_moment = known.decided_at == told.decided_at and known.decided_at != ""
+        if known.verdict == "reject" and known.trial == told.trial and (same_moment or known.reason == told.reason):
+            return False
+    return add_decision(store, name, _as_told(told))
+
+
+def _rejection(store: Store, name: str) -> str:
+    """A sentence where the best model counts as rejected; "" elsewhere."""
+    found = snapshot(store, name, limit=1).get("decision")
+    if found is None or not found["current"] or found["verdict"] != "reject":
+        return ""
+    why = f": {found['reason'].rstrip('.')}" if found["reason"] else ""
+    return f" Its best model was rejected{why}."
 
 
 def _free_name(store: Store, content: Content, name: str | None) -> str:

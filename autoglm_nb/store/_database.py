@@ -19,6 +19,7 @@ from typing import Self
 
 from autoglm_nb.errors import AutoGLMError, DiskFullError, StoreError
 from autoglm_nb.resources import disk_free
+from autoglm_nb.settings import shown_path
 from autoglm_nb.store import _schema
 
 __all__ = ["Database", "disk_full_error", "is_disk_full"]
@@ -187,33 +188,40 @@ class Database:
             return self._not_a_store()
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_IOERR")):
             return StoreError(
-                f"The study store {self.path} is damaged or truncated ({error}). Restore it from a copy, or recover "
-                "its rows with `sqlite3 studies.db .recover`; adapters under runs/ are not affected."
+                f"The study store {shown_path(self.path)} is damaged or truncated ({error}). Restore it from a "
+                "copy, or recover its rows with `sqlite3 studies.db .recover`; adapters under runs/ are not affected."
             )
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return StoreError(
-                f"The study store {self.path} was locked by another program for {_schema.BUSY_SECONDS:.0f} seconds. "
-                "Close what has it open for writing and try again."
+                f"The study store {shown_path(self.path)} was locked by another program for "
+                f"{_schema.BUSY_SECONDS:.0f} seconds. Close what has it open for writing and try again."
             )
         if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or isinstance(error, PermissionError):
             return self._not_writable(error)
         if isinstance(error, OSError) and error.errno == errno.EROFS:
             return self._not_writable(error)
         if isinstance(error, FileExistsError | NotADirectoryError):
-            return StoreError(f"{self.home} must be a folder, but a file is in the way. Set AUTOGLM_HOME elsewhere.")
+            return StoreError(
+                f"{shown_path(self.home)} must be a folder, but a file is in the way. Set AUTOGLM_HOME elsewhere."
+            )
         return None
 
     def _no_store(self) -> StoreError:
-        return StoreError(f"There is no study store in {self.home}. Start a study there, or set AUTOGLM_HOME.")
+        return StoreError(
+            f"There is no study store in {shown_path(self.home)}. Start a study there, or set AUTOGLM_HOME."
+        )
 
     def _not_writable(self, error: Exception) -> StoreError:
         return StoreError(
-            f"The study store {self.path} cannot be opened for writing ({getattr(error, 'strerror', None) or error}). "
+            f"The study store {shown_path(self.path)} cannot be opened for writing "
+            f"({getattr(error, 'strerror', None) or error}). "
             "Give this user write permission on its folder, or set AUTOGLM_HOME to a folder that has it."
         )
 
     def _not_a_store(self) -> StoreError:
-        return StoreError(f"{self.path} is not a study store. Move it away, or set AUTOGLM_HOME to another folder.")
+        return StoreError(
+            f"{shown_path(self.path)} is not a study store. Move it away, or set AUTOGLM_HOME to another folder."
+        )
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -233,6 +241,6 @@ def is_disk_full(error: BaseException) -> bool:
 def disk_full_error(path: Path) -> DiskFullError:
     """The sentence for a disk without room, naming the file that could not be written."""
     return DiskFullError(
-        f"There is no room left on the disk to write {path}. Free some space (`%autotune clean NAME` removes "
-        "adapters and checkpoints of losing trials), then resume the study; nothing finished is lost."
+        f"There is no room left on the disk to write {shown_path(path)}. Free some space (`%autotune clean NAME` "
+        "removes adapters and checkpoints of losing trials), then resume the study; nothing finished is lost."
     )

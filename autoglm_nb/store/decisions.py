@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +25,19 @@ from autoglm_nb.store._files import read_json, write_json
 if TYPE_CHECKING:
     from autoglm_nb.store.store import Store
 
-__all__ = ["VERDICTS", "Decision", "add_decision", "decisions", "refuse_if_rejected", "shown_decision"]
+__all__ = [
+    "VERDICTS",
+    "Decision",
+    "add_decision",
+    "decisions",
+    "put_decisions",
+    "refuse_if_rejected",
+    "shown_decision",
+]
 
 VERDICTS = ("approve", "hold", "reject")
 
+_FILE = "decisions.json"
 _KEPT = 50
 _LOCK_SECONDS = 10.0
 
@@ -77,6 +86,16 @@ def add_decision(store: Store, study: str, decision: Decision) -> bool:
         kept = [*(asdict(d) for d in known), stamped][-_KEPT:]
         write_json(path, {"version": 1, "decisions": kept}, durable=True)
     return True
+
+
+def put_decisions(folder: Path, known: Sequence[Decision]) -> None:
+    """Writes the decisions of a study that is yet to come, into the folder that becomes its own.
+
+    Raises:
+        DiskFullError: there is no room.
+    """
+    if known:
+        write_json(folder / _FILE, {"version": 1, "decisions": [asdict(d) for d in known[-_KEPT:]]})
 
 
 def decisions(store: Store, study: str) -> list[Decision]:
@@ -133,7 +152,7 @@ def refuse_if_rejected(store: Store, study: str, *, force: bool = False) -> None
 
 
 def _path(store: Store, study: str) -> Path:
-    return store.study_dir(study) / "decisions.json"
+    return store.study_dir(study) / _FILE
 
 
 def _said(decision: Decision) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from autoglm_nb.protocol import Event
 from autoglm_nb.store._database import disk_full_error, is_disk_full
@@ -26,6 +26,8 @@ _BINARY = getattr(os, "O_BINARY", 0)  # Windows would write two bytes for a line
 _STEP_INTERVAL = 0.25  # seconds between two `step` events of one run
 _TAIL_BYTES = 256 * 1024
 _POLL_BYTES = 4 * 1024 * 1024
+_READINGS = 240
+_READING = b'"type": "reading"'
 
 
 class EventWriter:
@@ -99,6 +101,9 @@ class EventWriter:
 class EventTail:
     """Follows an event file by byte offset.
 
+    Where a long file is not read from its beginning, its newest readings come first all the same:
+    steps are many times as frequent, and would push all but the last minute out of sight.
+
     Half a line at the end waits for its rest; a line that is not an event (or of a newer
     version) is passed over. A file that became shorter or was replaced is read from its start.
 
@@ -113,6 +118,7 @@ class EventTail:
         self._offset: int | None = None
         self._inode = 0
         self._skip = False  # the first line after a jump is a fragment
+        self._look_back = False  # readings before the jump are yet to be told
 
     def poll(self) -> list[Event]:
         """The events added since the last call, at most a few MB of them; empty when there are none."""
@@ -122,6 +128,7 @@ class EventTail:
                 self._settle(status)
                 file.seek(self._offset or 0)
                 block = file.read(_POLL_BYTES)
+                earlier = self._readings_before(file, block) if self._look_back and b"\n" in block else []
         except FileNotFoundError:
             return []
         end = block.rfind(b"\n") + 1
@@ -134,7 +141,25 @@ class EventTail:
         if self._skip:
             lines, self._skip = lines[1:], False
         found = (Event.from_line(line.decode("utf-8", errors="replace")) for line in lines)
-        return [event for event in found if event is not None]
+        return [*earlier, *(event for event in found if event is not None)]
+
+    def _readings_before(self, file: BinaryIO, block: bytes) -> list[Event]:
+        """The newest readings among the lines that the jump left out, oldest first; told once."""
+        self._look_back = False
+        begin = (self._offset or 0) + (block.find(b"\n") + 1 if self._skip else 0)
+        start = max(0, begin - _POLL_BYTES)
+        file.seek(start)
+        before = file.read(begin - start)
+        found: list[Event] = []
+        at = len(before)
+        while len(found) < _READINGS and (at := before.rfind(_READING, 0, at)) >= 0:
+            first, last = before.rfind(b"\n", 0, at) + 1, before.find(b"\n", at)
+            if last < 0 or (first == 0 and start > 0):
+                continue
+            event = Event.from_line(before[first:last].decode("utf-8", errors="replace"))
+            if event is not None and event.type == "reading":
+                found.append(event)
+        return found[::-1]
 
     def _settle(self, status: os.stat_result) -> None:
         """Where to read from, after a look at what the file is now."""
@@ -146,6 +171,7 @@ class EventTail:
             jump = 0 if self._tail_bytes is None else max(0, status.st_size - self._tail_bytes)
             # One byte earlier, so that a jump to the very start of a line does not lose that line.
             self._offset, self._skip = max(0, jump - 1), jump > 0
+            self._look_back = jump > 0
 
 
 def _repair(file: int) -> int:

@@ -37,6 +37,7 @@ class LeaseRow:
     host: str
     heartbeat_at: float
     alive: bool
+    here: bool = True  # on this machine, where its process id means something
 
 
 class Lease:
@@ -159,8 +160,10 @@ class Leases(Database):
     def _refuse_living(self, connection: sqlite3.Connection, study: str, action: str) -> None:
         lease = lease_row(connection, study)
         if lease is not None and lease.alive:
+            # A shared notebook need not tell the names of machines.
+            where = f"process {lease.pid}" if lease.here else "on another machine"
             raise StoreError(
-                f"Study {study!r} is being worked on (process {lease.pid} on {lease.host}) and cannot be {action}. "
+                f"Study {study!r} is being worked on ({where}) and cannot be {action}. "
                 f"Stop it first: `%autotune stop {words.quoted(study)}`."
             )
 
@@ -178,8 +181,9 @@ def lease_rows(connection: sqlite3.Connection) -> list[LeaseRow]:
 
 def _read_row(row: sqlite3.Row) -> LeaseRow:
     return LeaseRow(
-        row["study"], row["device"], row["pid"], row["pid_started"], row["host"], row["heartbeat_at"], _alive(row)
-    )
+        row["study"], row["device"], row["pid"], row["pid_started"], row["host"], row["heartbeat_at"], _alive(row),
+        row["machine"] == machine_id(),
+    )  # fmt: skip
 
 
 def _alive(row: sqlite3.Row) -> bool:

@@ -11,7 +11,7 @@ from autoglm_nb.protocol import Event, PacksSnapshot, ReadingSnapshot
 
 __all__ = ["LiveRun", "LiveState"]
 
-_READINGS = 200
+_READINGS = 240
 _MESSAGES = 20
 _ENDED = 50
 

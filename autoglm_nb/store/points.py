@@ -44,6 +44,7 @@ class Points(TypedDict):
     values: list[float | None]
     states: str
     parameters: NotRequired[dict[str, Column]]
+    proposed_by: NotRequired[Column]  # with the parameters: how each was proposed, without exceptions
     objectives: NotRequired[list[list[float | None]]]  # one list an objective, the first included
 
 
@@ -53,7 +54,7 @@ def points(store: Store, name: str, *, parameters: bool = False, objectives: boo
     Args:
         store: where it is stored.
         name: the study's name.
-        parameters: add a column for each hyper-parameter.
+        parameters: add a column for each hyper-parameter, and one of how each trial was proposed.
         objectives: add all objectives, for a Pareto plot.
 
     Raises:
@@ -69,6 +70,9 @@ def points(store: Store, name: str, *, parameters: bool = False, objectives: boo
         )
         if parameters:
             found["parameters"] = _columns(_configs(connection, name, trials))
+            origins = _column(_origins(connection, name, trials))
+            if origins is not None and origins["choices"]:
+                found["proposed_by"] = origins
         if objectives:
             found["objectives"] = _objectives(connection, trials)
     return found
@@ -86,6 +90,15 @@ def _configs(connection: sqlite3.Connection, name: str, trials: Sequence[TrialFa
     ids = [t.trial_id for t in trials if t.trial_id is not None and t.number not in ours]
     foreign = _trials.foreign_configs(connection, ids)
     return [ours[t.number] if t.number in ours else foreign.get(t.trial_id or -1, {}) for t in trials]
+
+
+def _origins(connection: sqlite3.Connection, name: str, trials: Sequence[TrialFact]) -> list[str | None]:
+    """How each trial was proposed, up to the first semicolon: exceptions for single dimensions follow it."""
+    rows = connection.execute(
+        "SELECT trial, proposed_by FROM autoglm_runs WHERE study = ? AND role = 'trial' AND trial IS NOT NULL", (name,)
+    ).fetchall()
+    said = {row[0]: str(row[1] or "").split(";")[0].strip() for row in rows}
+    return [said.get(t.number) or None for t in trials]
 
 
 def _columns(configs: Sequence[dict[str, Any]]) -> dict[str, Column]:

@@ -4,8 +4,8 @@
 Optuna: of a trial's attributes only those that this package wrote itself are
 taken, and of Optuna's own only the constraints. Samplers keep pickled objects
 in the others (CMA-ES does), which must neither leave nor come in. `bring_in`
-gives trials to Optuna through its public `create_trial`, then makes the study
-visible in one transaction, so that half a study is never seen.
+takes trials that Optuna's public `create_trial` has checked, and stores everything
+in one transaction, so that half a study is never seen.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from autoglm_nb.protocol import NoteSnapshot, StudySpec, StudyState
 from autoglm_nb.store import _trials
 from autoglm_nb.store._json import dumps, plain
 from autoglm_nb.store._spec import directions_of
+from autoglm_nb.store.decisions import decisions
+from autoglm_nb.store.importance import stored_importance
 from autoglm_nb.store.notes import origin_of
+from autoglm_nb.store.optuna_rows import insert_study
 from autoglm_nb.store.store import Store
 from autoglm_nb.store.studies import derived_state
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["KEPT_ATTRIBUTES", "RUN_FIELDS", "bring_in", "incoming", "portable"]
+__all__ = ["DECISION_FIELDS", "KEPT_ATTRIBUTES", "RUN_FIELDS", "bring_in", "incoming", "portable"]
 
 KEPT_ATTRIBUTES = ("config", "proposed_by", "enqueued_as")
 """User attributes of a trial that this package writes (`search.searcher`)."""
@@ -44,7 +47,9 @@ RUN_FIELDS = (
 )  # fmt: skip
 """Columns of a run, in the order of the table."""
 
-_COMING = "opening:"  # no study's name can hold a colon
+DECISION_FIELDS = ("verdict", "reviewer", "reason", "decided_at", "trial")
+"""What travels of a decision: neither when it arrived here nor the key of the report it answers."""
+
 _STALE_SECONDS = 86_400.0
 
 
@@ -73,6 +78,8 @@ def portable(store: Store, name: str) -> dict[str, Any]:
             "created_at": row["created_at"],
             "updated_at": row["updated_at"],
             "directions": _trials.directions(connection, name) or directions_of(spec),
+            "decisions": [{k: getattr(d, k) for k in DECISION_FIELDS} for d in decisions(store, name)],
+            "importance": stored_importance(store, name),
         }
         runs = [
             {field: getattr(run, field) for field in RUN_FIELDS} | {"role": str(run.role), "state": str(run.state)}
@@ -123,45 +130,38 @@ def bring_in(
     spec_text = json.dumps({**json.loads(spec.to_json()), "name": name, "hooks": []}, sort_keys=True)
     target = store.study_dir(name)  # refuses a name that cannot be a folder's
     _sweep(store)
-    waiting = f"{_COMING}{time.time():.0f}:{uuid.uuid4().hex}"
-    try:
-        with _hurried(store):
-            told = store.optuna_study(waiting, list(study["directions"]))
-            for trial in trials:
-                told.add_trial(trial)
-        with store._write() as connection:
-            if store._row(connection, name) is not None or target.exists() or _known(connection, name):
-                raise StoreError(f"A study named {name!r} exists already. Choose another name for the one that comes.")
-            now = time.time()
-            connection.execute(
-                "INSERT INTO autoglm_studies (name, identity, spec, state, reason, provenance, final, active_seconds, "
-                "created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    name,
-                    spec.identity,
-                    spec_text,
-                    StudyState(study["state"]),
-                    study["reason"],
-                    dumps(study["provenance"]),
-                    None if study["final"] is None else dumps(study["final"]),
-                    study["active_seconds"],
-                    study["created_at"],
-                    now,
-                ),
-            )
-            for run in runs:
-                values = {**run, "config": dumps(run["config"]), "metrics": dumps(run["metrics"])}
-                connection.execute(
-                    f"INSERT INTO autoglm_runs (study, {', '.join(RUN_FIELDS)}) VALUES (?{', ?' * len(RUN_FIELDS)})",
-                    (name, *(values[field] for field in RUN_FIELDS)),
-                )
-            store.merge_notes(name, notes, removed_notes)
-            connection.execute("UPDATE studies SET study_name = ? WHERE study_name = ?", (name, waiting))
-            if files is not None:
-                files.rename(target)
-    except BaseException:
-        _drop(store, waiting)
-        raise
+    store.optuna_storage()  # makes Optuna's tables where they are missing
+    with store._write() as connection:
+        if store._row(connection, name) is not None or target.exists() or _known(connection, name):
+            raise StoreError(f"A study named {name!r} exists already. Choose another name for the one that comes.")
+        now = time.time()
+        connection.execute(
+            "INSERT INTO autoglm_studies (name, identity, spec, state, reason, provenance, final, active_seconds, "
+            "created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                name,
+                spec.identity,
+                spec_text,
+                StudyState(study["state"]),
+                study["reason"],
+                dumps(study["provenance"]),
+                None if study["final"] is None else dumps(study["final"]),
+                study["active_seconds"],
+                study["created_at"],
+                now,
+            ),
+        )
+        connection.executemany(
+            f"INSERT INTO autoglm_runs (study, {', '.join(RUN_FIELDS)}) VALUES (?{', ?' * len(RUN_FIELDS)})",
+            (
+                (name, *(dumps(run[field]) if field in ("config", "metrics") else run[field] for field in RUN_FIELDS))
+                for run in runs
+            ),
+        )
+        insert_study(connection, name, list(study["directions"]), trials)
+        store.merge_notes(name, notes, removed_notes)
+        if files is not None:
+            files.rename(target)
 
 
 @contextlib.contextmanager
@@ -229,32 +229,8 @@ def _known(connection: sqlite3.Connection, name: str) -> bool:
     return connection.execute("SELECT 1 FROM studies WHERE study_name = ?", (name,)).fetchone() is not None
 
 
-@contextlib.contextmanager
-def _hurried(store: Store) -> Iterator[None]:
-    """Thousands of small commits of rows that a crash may lose anyway need not wait for the disk each."""
-    storage = store.optuna_storage()
-
-    def lazily(connection: Any, _record: Any, _proxy: Any = None) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
-
-    def duly(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA synchronous = FULL")
-
-    import sqlalchemy
-
-    storage.remove_session()
-    sqlalchemy.event.listen(storage.engine, "checkout", lazily)
-    sqlalchemy.event.listen(storage.engine, "checkin", duly)
-    try:
-        yield
-    finally:
-        storage.remove_session()
-        sqlalchemy.event.remove(storage.engine, "checkout", lazily)
-        sqlalchemy.event.remove(storage.engine, "checkin", duly)
-
-
 def _drop(store: Store, waiting: str) -> None:
-    """Takes away what had been stored of a study that did not arrive."""
+    """Takes away the trials of a study that did not arrive."""
     from autoglm_nb.store.folders import delete_from_optuna
 
     with contextlib.suppress(StoreError, OSError), store._write() as connection:
@@ -262,7 +238,10 @@ def _drop(store: Store, waiting: str) -> None:
 
 
 def _sweep(store: Store) -> None:
-    """Takes away what a process that was killed while opening a file left behind, a day later."""
+    """Takes away what a process that was killed while opening a file left behind, a day later.
+
+    Rows under a name with a colon are those of an earlier program, which stored trials one by one.
+    """
     oldest = time.time() - _STALE_SECONDS
     with store._read() as connection:
         names = (

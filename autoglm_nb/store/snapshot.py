@@ -22,6 +22,7 @@ from autoglm_nb.protocol import (
     TrialSnapshot,
     TrialState,
 )
+from autoglm_nb.settings import shown_path
 from autoglm_nb.store import _trials
 from autoglm_nb.store._front import pareto_front
 from autoglm_nb.store._headline import Progress, best_trial, curve, headline
@@ -31,6 +32,7 @@ from autoglm_nb.store._trials import TrialFact
 from autoglm_nb.store.decisions import shown_decision
 from autoglm_nb.store.events import EventTail
 from autoglm_nb.store.hook_state import hook_messages
+from autoglm_nb.store.importance import shown_importance
 from autoglm_nb.store.live import LiveRun, LiveState
 from autoglm_nb.store.store import Store
 from autoglm_nb.store.studies import derived_state
@@ -59,7 +61,8 @@ def snapshot(
         spec = store.spec(name)
         provenance: dict[str, Any] = json.loads(row["provenance"])
         state, reason = derived_state(connection, row)
-        reason = reason.replace(str(store.home), store.home.name)  # a saved record must name no folder of this machine
+        for place in (str(store.home), shown_path(store.home)):  # a saved record must name no folder of this machine
+            reason = reason.replace(place, store.home.name)
         directions = _trials.directions(connection, name) or directions_of(spec)
         trials = _trials.facts(connection, name)
         notes = store.notes(name)
@@ -95,6 +98,11 @@ def snapshot(
     decision = shown_decision(store, name, winner.number if winner is not None else None)
     if decision is not None:
         picture["decision"] = decision
+    mattered, after = shown_importance(store, name, picture["headline"]["finished"])
+    if mattered:
+        picture["importance"] = mattered
+    if after is not None:
+        picture["importance_after"] = after
     return picture
 
 

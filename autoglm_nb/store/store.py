@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from autoglm_nb.errors import StoreError, StoreVersionError
+from autoglm_nb.settings import shown_path
 from autoglm_nb.store import _schema
 from autoglm_nb.store._database import is_disk_full
 from autoglm_nb.store.control import Control
@@ -96,8 +97,8 @@ class Store(Folders, Control):
                 return optuna.storages.RDBStorage("sqlite:///studies.db", engine_kwargs={"creator": creator})
             except RuntimeError as error:
                 raise StoreVersionError(
-                    f"Optuna's tables in {self.path} were made by another version of Optuna than the one installed. "
-                    f"{error}"
+                    f"Optuna's tables in {shown_path(self.path)} were made by another version of Optuna than the one "
+                    f"installed. {error}"
                 ) from error
             except sqlalchemy.exc.SQLAlchemyError as error:
                 # Two processes may create the tables at the same time; the slower one looks again.

@@ -11,6 +11,7 @@ from typing import Any
 
 from autoglm_nb.errors import StoreError, StudyMismatchError, StudyNotFoundError, UsageError, did_you_mean
 from autoglm_nb.protocol import StudySpec, StudyState
+from autoglm_nb.settings import shown_path
 from autoglm_nb.store import _trials
 from autoglm_nb.store._database import Database
 from autoglm_nb.store._json import dumps
@@ -221,7 +222,7 @@ class Studies(Database):
         if row is None:
             known = [r[0] for r in connection.execute("SELECT name FROM autoglm_studies ORDER BY updated_at DESC")]
             remedy = did_you_mean(name, known) or "None is stored here yet."
-            raise StudyNotFoundError(f"There is no study named {name!r} in {self.home}. {remedy}")
+            raise StudyNotFoundError(f"There is no study named {name!r} in {shown_path(self.home)}. {remedy}")
         return row
 
 

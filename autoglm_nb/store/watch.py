@@ -22,7 +22,8 @@ from autoglm_nb.store.store import Store
 
 __all__ = ["Watch"]
 
-_FILES = ("events.jsonl", "decisions.json", "hooks")  # a folder changes when a file in it is replaced
+# A folder changes when a file in it is replaced.
+_FILES = ("events.jsonl", "decisions.json", "importance.json", "hooks")
 
 
 class Watch:

@@ -95,8 +95,16 @@ def fit_forest(x: np.ndarray, y: np.ndarray, *, trees: int, seed: int) -> Forest
         return Forest(tuple(fitted), sums / np.where(seen == 0, np.nan, seen))
 
 
-def validate(x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> Validation:
-    """Cross-validate a forest and compare it with forests on shuffled values."""
+def validate(x: np.ndarray, y: np.ndarray, *, seed: int = 0, shuffle_trees: int = _TREES) -> Validation:
+    """Cross-validate a forest and compare it with forests on shuffled values.
+
+    Args:
+        x: shape (rows, columns), unit cube.
+        y: shape (rows,).
+        seed: of every draw.
+        shuffle_trees: size of the forests that are compared, the one on true values among them; with
+            fewer the test is as strict, but finds less.
+    """
     if len(y) < MIN_TRIALS:
         return Validation(float("nan"), None, False, f"{len(y)} usable trials are fewer than {MIN_TRIALS}")
     if np.ptp(y) == 0:
@@ -108,7 +116,7 @@ def validate(x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> Validation:
         return Validation(
             score, None, False, f"a model of the settings does not predict held-out trials (R² {score:.2f})"
         )
-    p = _shuffle_test(x, y, seed)
+    p = _shuffle_test(x, y, seed, shuffle_trees)
     if p > SIGNIFICANT:
         return Validation(
             score,
@@ -138,18 +146,18 @@ def _cross_validated(x: np.ndarray, y: np.ndarray, seed: int) -> float:
     return float(np.mean(scores))
 
 
-def _shuffle_test(x: np.ndarray, y: np.ndarray, seed: int) -> float:
+def _shuffle_test(x: np.ndarray, y: np.ndarray, seed: int, trees: int) -> float:
     """(1 + shuffles at least as good) / (1 + shuffles), cut short once it must fail."""
     rng = np.random.default_rng(seed + 1)
-    observed = _out_of_bag(x, y, seed)
+    observed = _out_of_bag(x, y, seed, trees)
     as_good = 0
     for shuffle in range(_SHUFFLES):
-        as_good += _out_of_bag(x, rng.permutation(y), seed + shuffle) >= observed
+        as_good += _out_of_bag(x, rng.permutation(y), seed + shuffle, trees) >= observed
         if (1 + as_good) / (1 + _SHUFFLES) > SIGNIFICANT:
             break
     return (1 + as_good) / (1 + _SHUFFLES)
 
 
-def _out_of_bag(x: np.ndarray, y: np.ndarray, seed: int) -> float:
-    predicted = fit_forest(x, y, trees=_TREES, seed=seed).out_of_bag
+def _out_of_bag(x: np.ndarray, y: np.ndarray, seed: int, trees: int) -> float:
+    predicted = fit_forest(x, y, trees=trees, seed=seed).out_of_bag
     return r2(y, np.where(np.isnan(predicted), y.mean(), predicted))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autoglm_nb import settings
+from autoglm_nb.explain.kept import keep_importance
 from autoglm_nb.protocol import StudySpec, StudyState
 from autoglm_nb.store import EventWriter, Lease, Store
 from autoglm_nb.training.threads import ThreadGovernor
@@ -68,6 +69,8 @@ class StudyContext:
 
     def state(self, state: StudyState, reason: str = "") -> None:
         """Store the study's state and tell whoever watches."""
+        if state in (StudyState.FINISHED, StudyState.STOPPED):
+            keep_importance(self.store.home, self.study)  # before: whoever watches draws a last picture now
         self.store.set_state(self.study, state, reason)
         self.events.emit("state", state=str(state), reason=reason)
 

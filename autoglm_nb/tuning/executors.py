@@ -13,6 +13,8 @@ import atexit
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from pathlib import Path
 from typing import Protocol
 
@@ -24,10 +26,12 @@ from autoglm_nb.tuning.context import Extras
 from autoglm_nb.tuning.control import Control
 from autoglm_nb.tuning.worker import log_traceback, run_worker
 
-__all__ = ["EXECUTORS", "WorkerHandle", "start"]
+__all__ = ["EXECUTORS", "WorkerHandle", "end_threads", "start"]
 
 EXECUTORS = ("process", "thread")
 KEEP_LOG_BYTES = 2 * 2**20
+LEAVE_SECONDS = 5.0
+"""What workers in threads get, all together, to leave a checkpoint when the kernel exits."""
 
 
 class WorkerHandle(Protocol):
@@ -51,6 +55,16 @@ def start(home: Path, study: str, executor: str, extras: Extras | None = None) -
     if executor == "thread":
         return _ThreadWorker(home, study, extras)
     return _ProcessWorker(home, study, extras)
+
+
+def end_threads(seconds: float = LEAVE_SECONDS) -> None:
+    """Ask all workers in threads to leave, and wait for them: at kernel exit none is cut off in mid-step."""
+    workers = [worker for worker in _in_threads if worker.alive()]
+    for worker in workers:
+        worker.detach()
+    deadline = time.monotonic() + seconds
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
 
 
 class _ProcessWorker:
@@ -113,8 +127,9 @@ class _ThreadWorker:
             daemon=True,
         )
         self._thread.start()
-        # at kernel exit: leave a checkpoint rather than be cut off in the middle of a step
-        atexit.register(self._leave)
+        _in_threads.add(self)
+        atexit.unregister(end_threads)
+        atexit.register(end_threads)  # the newest handler is called first, before those of what training imports
 
     def _run(self, home: Path, study: str, extras: Extras | None) -> None:
         try:
@@ -123,9 +138,9 @@ class _ThreadWorker:
             self._code = 1
             log_traceback(Store(home), study)
 
-    def _leave(self) -> None:
-        self.detach()
-        self._thread.join(timeout=5)
+    def join(self, timeout: float) -> None:
+        """Wait for the thread's end, at most so long."""
+        self._thread.join(timeout)
 
     def alive(self) -> bool:
         return self._thread.is_alive()
@@ -135,6 +150,10 @@ class _ThreadWorker:
 
     def detach(self) -> None:
         self._control.detach()
+
+
+# while its thread runs, a worker is referred to by it
+_in_threads: weakref.WeakSet[_ThreadWorker] = weakref.WeakSet()
 
 
 def _pickle(extras: Extras) -> bytes:

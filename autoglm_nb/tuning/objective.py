@@ -37,6 +37,8 @@ def evaluate_objective(
     objective = context.extras.objective
     if objective is None:
         raise RuntimeError("evaluate_objective needs a context with an objective")
+    context.tick()  # a function need not report: between two trials at the latest, requests are heard
+    context.stand_still(StudyState.RUNNING)
     store, study, run = context.store, context.study, f"trial-{proposal.number:04d}"
     row = store.run(study, run)
     if row is None or row.state is TrialState.WAITING:

@@ -7,6 +7,7 @@ within half a second.
 
 from __future__ import annotations
 
+import math
 import threading
 from pathlib import Path
 from typing import Any
@@ -81,3 +82,17 @@ class Actor:
         state, _ = self.store.state(self.name)
         if state is StudyState.STOPPED:
             self.leave()
+
+
+OBJECTIVES = ("accuracy", "latency_ms_p50")
+
+
+def act_objectives(store: Store, name: str, trials: int = 16) -> list[tuple[int, list[float]]]:
+    """A finished study of two objectives; its front as Optuna finds it, by the first objective."""
+    store.create_study(make_spec(name, objectives=OBJECTIVES, trials=trials))
+    study = store.optuna_study(name, ["maximize", "minimize"])
+    for i in range(trials):
+        accuracy = 0.6 + 0.2 * math.sqrt(i / trials)
+        study.tell(study.ask(), [round(accuracy, 4), round(4 + 9 * i / trials + 5 * math.sin(i * 78.233) ** 2, 2)])
+    store.set_state(name, StudyState.FINISHED)
+    return sorted(((t.number, list(t.values)) for t in study.best_trials), key=lambda found: found[1][0])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.browser.conftest import Lab, NotebookPage
+from tests.browser.pages import NotebookPage
+from tests.browser.server import Lab
 
 Open = Callable[..., NotebookPage]
 
@@ -26,11 +27,10 @@ def _opened(lab: Lab, open_notebook: Open, name: str, *cells: str) -> NotebookPa
 def test_card_shows_record_and_live_view_and_ends_with_the_record_alone(lab: Lab, open_notebook: Open) -> None:
     """While running: both. Finished: the record says so, the widget is gone, and a reopened notebook is clean."""
     page = _opened(lab, open_notebook, "live.ipynb", "handle.play(ticks=6, seconds=0.4).join()", "1 + 1")
-    page.page.wait_for_timeout(1500)
     page.screenshot("live-running", 1)
-    page.theme(dark=True)
-    page.screenshot("live-running-dark", 1)
-    page.theme(dark=False)
+    if page.shots is not None:
+        page.theme(dark=True).screenshot("live-running-dark", 1)
+        page.theme(dark=False)
     page.run(2, wait=False)
     page.wait_text(1, "✓ finished")
     page.page.wait_for_timeout(500)

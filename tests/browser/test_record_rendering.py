@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from autoglm_nb import record
-from tests.browser.conftest import Lab, NotebookPage
+from tests.browser.pages import NotebookPage
+from tests.browser.server import Lab
 from tests.record import samples
 
 Open = Callable[..., NotebookPage]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests import tiny
-from tests.browser.conftest import Lab, NotebookPage
+from tests.browser.pages import NotebookPage
+from tests.browser.server import Lab
 
 Open = Callable[..., NotebookPage]
 

@@ -124,6 +124,7 @@ def test_a_report_into_a_missing_folder_is_a_sentence(made: Made, tmp_path: Path
         report(made.home, "reviews", tmp_path)
 
 
+@pytest.mark.slow
 def test_figures_are_saved_in_three_formats_without_traces(page: Explanation, tmp_path: Path) -> None:
     """Real SVG, PNG and PDF files, the same bytes each time, no date and no path inside."""
     paths = page.save_figures(tmp_path / "figures")

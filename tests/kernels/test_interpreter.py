@@ -39,6 +39,7 @@ def test_output_and_gradients_equal_the_twin(
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.slow
 def test_ranks_beyond_a_block_are_worked_off_in_blocks(interpreted: Callable[..., Any], deterministic: bool) -> None:
     """Rank 40 needs two blocks of ranks in fp32 where rank 3 needs one; no dropout here."""
     result = interpreted(

@@ -106,6 +106,18 @@ def test_attach_shows_the_record_and_binds(notebook: Notebook, fake: FakeHandle)
     assert notebook.session.launched == []
 
 
+def test_attach_can_show_one_panel(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--panel` goes to the live view; without it the whole card is shown, and other words are refused."""
+    from autoglm_nb.notebook import cards
+
+    panels: list[str] = []
+    monkeypatch.setattr(cards, "open_card", lambda handle, **options: panels.append(options["panel"]))
+    notebook.run("%autotune attach reviews --panel resources")
+    notebook.run("%autotune attach reviews")
+    assert panels == ["resources", "card"]
+    assert "`%autotune attach` was not understood" in notebook.run("%autotune attach reviews --panel charts").error
+
+
 def test_best_shows_configuration_and_test_result(notebook: Notebook, fake: FakeHandle) -> None:
     """Value, gain, trial number, each hyper-parameter, the paired comparison."""
     fake.finish()

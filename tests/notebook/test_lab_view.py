@@ -108,6 +108,27 @@ def test_parts_hold_the_picture_and_only_the_trials_that_run() -> None:
     json.dumps(found, allow_nan=False)
 
 
+def test_processes_are_a_column_of_their_own_where_there_are_any() -> None:
+    """One entry for each reading, as the page takes columns apart; most studies have none."""
+    picture = samples.running_snapshot()
+    assert "processes" not in lab_parts.parts(picture)["readings"]
+    one = {"pid": 7, "cpu_percent": 12.34, "memory_gb": 1.26, "gpu_percent": None, "gpu_memory_gb": None}
+    picture["readings"][1]["processes"] = [one]
+    assert lab_parts.parts(picture)["readings"]["processes"] == [
+        [], [{**one, "cpu_percent": 12.3, "memory_gb": 1.3}], [],
+    ]  # fmt: skip
+
+
+def test_importance_is_a_fact_and_says_when_it_is_old() -> None:
+    """Silent where it is not known or fresh."""
+    picture = samples.running_snapshot()
+    assert not {"importance", "importance_after"} & set(lab_parts.parts(picture)["facts"])
+    found = [{"parameter": "rank", "value": 0.5, "low": 0.25, "high": 0.75, "matters": True}]
+    picture |= {"importance": found, "importance_after": 10}
+    facts = lab_parts.parts(picture)["facts"]
+    assert (facts["importance"], facts["importance_after"]) == (found, 10)
+
+
 def test_hostile_text_and_numbers_become_plain_json() -> None:
     """Control characters go, NaN and infinity are null: JSON that every browser reads."""
     picture = samples.hostile_snapshot()
@@ -186,6 +207,7 @@ def test_updates_keep_their_pace_and_the_last_one_arrives(sent: Sent) -> None:
     view.close()
 
 
+@pytest.mark.slow
 def test_a_large_study_stays_below_the_rate(sent: Sent, large: Store) -> None:
     """10,000 trials, everything moving at once for three seconds: at most 50 kB a second."""
     handle = _handle(large, "large")

@@ -13,7 +13,7 @@ from ipywidgets.widgets import widget as widget_module
 
 from autoglm_nb import settings
 from autoglm_nb.notebook import cards, lab_comm, lab_parts, views
-from autoglm_nb.notebook.lab_view import LabView, StudyModel
+from autoglm_nb.notebook.lab_view import PANELS, LabView, StudyModel
 from autoglm_nb.notebook.live import LiveView
 from autoglm_nb.store import Store, snapshot
 from benchmarks.store import fill
@@ -120,6 +120,21 @@ def test_other_hosts_get_the_stock_view_at_once(
     page.shell.user_ns.pop("__vsc_ipynb_file__", None)
 
 
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_is_told_to_the_page(
+    page: Notebook, fake: FakeHandle, monkeypatch: pytest.MonkeyPatch, panel: str
+) -> None:
+    """Whether the page is known already or asked first, its model says which panel to draw."""
+    monkeypatch.setenv("AUTOGLM_VIEW", "lab")
+    view = views.open_view(fake, fake.snapshot(), panel=panel)
+    assert isinstance(view, LabView)
+    assert view.model.panel == panel
+    view.close()
+    asking = views._Asking(fake, fake.snapshot(), panel)
+    assert asking._lab.model.panel == panel
+    asking.close()
+
+
 @pytest.mark.parametrize(("setting", "kind"), [("stock", LiveView), ("lab", LabView), ("LAB", LabView)])
 def test_the_setting_decides(
     page: Notebook, fake: FakeHandle, monkeypatch: pytest.MonkeyPatch, setting: str, kind: type
@@ -156,19 +171,21 @@ class FakeComm:
 
 
 def test_a_record_finds_its_study_in_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts come at once, requests are answered, a study of another identity is not shown."""
+    """The parts come at once, requests are answered, a study of another identity or moment is not shown."""
     store = Store(tmp_path / ".autoglm")
     fill(store, "large", 20)
     monkeypatch.setenv("AUTOGLM_HOME", str(store.home))
-    identity = snapshot(store, "large", limit=1)["study"]["identity"]
+    study = snapshot(store, "large", limit=1)["study"]
+    identity, made = study["identity"], study["created_at"]
     comm = FakeComm()
-    lab_comm._opened(comm, {"content": {"data": {"name": "large", "identity": identity}}})
+    lab_comm._opened(comm, {"content": {"data": {"name": "large", "identity": identity, "created_at": round(made)}}})
     assert comm.sent[0]["kind"] == "parts"
     assert set(comm.sent[0]["parts"]) == set(lab_parts.PARTS)
     comm.asked({"content": {"data": {"kind": "page", "id": 3, "limit": 2}}})
     _wait(lambda: any(m.get("id") == 3 for m in comm.sent))
     comm.ended(None)
-    for asked in ({"name": "large", "identity": "other"}, {"name": "absent", "identity": ""}, {}):
+    later = {"name": "large", "identity": identity, "created_at": made + 90}
+    for asked in (later, {"name": "large", "identity": "other"}, {"name": "absent", "identity": ""}, {}):
         other = FakeComm()
         lab_comm._opened(other, {"content": {"data": asked}})
         assert other.closed

@@ -18,7 +18,9 @@ def test_bundle_has_the_three_forms() -> None:
     """Our own type for the extension, HTML and text for everyone else."""
     bundle = record.bundle(samples.finished_snapshot())
     assert set(bundle) == {STUDY_MIME, "text/html", "text/plain"}
-    assert (set(Snapshot.__annotations__) - {"decision", "packs"}) <= set(bundle[STUDY_MIME])
+    assert (set(Snapshot.__annotations__) - {"decision", "packs", "importance", "importance_after"}) <= set(
+        bundle[STUDY_MIME]
+    )
 
 
 def test_long_study_stays_below_the_limit_and_keeps_its_best() -> None:

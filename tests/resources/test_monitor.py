@@ -47,6 +47,11 @@ def test_a_reading_covers_the_whole_tree(busy: subprocess.Popen[str]) -> None:
     reading = monitor.read()
     used, elapsed = sum(sum(p.cpu_times()[:2]) for p in tree) - before, time.monotonic() - started
     assert set(reading) == set(ReadingSnapshot.__annotations__)
+    own, child = reading["processes"]
+    assert own["pid"] == busy.pid and child["pid"] == tree[1].pid
+    assert own["memory_gb"] > 0.1 > child["memory_gb"] > 0
+    assert child["cpu_percent"] > own["cpu_percent"], "the child works, its parent sleeps"
+    assert own["memory_gb"] + child["memory_gb"] == pytest.approx(reading["memory_gb"], abs=0.002)
     assert reading["cpu_percent"] == pytest.approx(100 * used / elapsed, rel=0.3)
     assert reading["cpu_percent"] > 5
     assert reading["memory_gb"] == pytest.approx(sum(p.memory_info().rss for p in tree) / GIB, rel=0.2)
@@ -76,6 +81,7 @@ def test_a_monitor_reads_its_own_process_by_default() -> None:
     reading = monitor.read()
     assert reading["cpu_percent"] > 10
     assert reading["gpu_percent"] is None and reading["gpu_memory_gb"] is None
+    assert set(ReadingSnapshot.__annotations__) - set(reading) <= {"processes"}
 
 
 class _FakeNvml(types.ModuleType):
@@ -154,3 +160,46 @@ def test_without_nvml_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package is optional at run time."""
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert GpuReader().read([77]) == (None, None)
+
+
+class _PerProcess(_FakeNvml):
+    """Number 2 tells who computes how much: the newest sample counts, and strangers do not."""
+
+    def nvmlDeviceGetProcessUtilization(self, handle: int, since: int) -> list[types.SimpleNamespace]:
+        if handle != 2:
+            raise self.NVMLError("not found")
+        samples = [(77, 10, 1), (77, 64, 3), (77, 20, 2), (5, 99, 3), (78, 7, 1)]
+        return [types.SimpleNamespace(pid=p, smUtil=u, timeStamp=t) for p, u, t in samples]
+
+
+@pytest.mark.parametrize(
+    ("nvml", "expected"),
+    [
+        (_PerProcess(), {77: (64.0, 2.0), 78: (7.0, None)}),
+        (_FakeNvml(), {77: (None, 2.0)}),  # a driver without such samples
+    ],
+)
+def test_each_process_has_its_own_share_of_the_gpu(
+    monkeypatch: pytest.MonkeyPatch, nvml: types.ModuleType, expected: dict[int, tuple[float | None, float | None]]
+) -> None:
+    """Unlike the load of a device, which others may have caused."""
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert GpuReader().by_process([77, 78, 79]) == expected
+    assert GpuReader("cpu").by_process([77]) == {}
+
+
+def test_a_reading_tells_the_gpu_of_each_process(monkeypatch: pytest.MonkeyPatch, busy: subprocess.Popen[str]) -> None:
+    """The worker's tree on a GPU: the device's load, the tree's memory, and each process by itself."""
+    nvml = _PerProcess()
+    known = [types.SimpleNamespace(pid=busy.pid, usedGpuMemory=3 * GIB)]
+    samples = [types.SimpleNamespace(pid=busy.pid, smUtil=21, timeStamp=1)]
+    monkeypatch.setattr(nvml, "nvmlDeviceGetComputeRunningProcesses", lambda handle: known)
+    monkeypatch.setattr(nvml, "nvmlDeviceGetProcessUtilization", lambda handle, since: samples)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    reading = Monitor(busy.pid, "cuda:2").read()
+    assert (reading["gpu_percent"], reading["gpu_memory_gb"]) == (30.0, 3.0)
+    own, child = reading["processes"]
+    assert (own["gpu_percent"], own["gpu_memory_gb"]) == (21.0, 3.0)
+    assert (child["gpu_percent"], child["gpu_memory_gb"]) == (None, None)

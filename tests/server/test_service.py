@@ -7,13 +7,14 @@ import os
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from autoglm_nb import __version__
+from autoglm_nb import __version__, settings
 from autoglm_nb.protocol import STUDY_MIME, StudyState
 from autoglm_nb.server import machine as module
 from autoglm_nb.server.machine import Machine
 from autoglm_nb.server.metrics import Metrics
 from autoglm_nb.server.places import Place
 from autoglm_nb.store import EventWriter, LeaseRow
+from autoglm_nb.store.importance import save_importance
 from tests.server.conftest import Client, Study, add_study
 
 
@@ -145,6 +146,45 @@ def test_the_record_is_what_the_notebook_would_save(ask: Client, study: Study) -
     assert ask(f"{other.path}/record", headers=same).status == 304
     store.add_note("old", "another", trial=3)
     assert ask(f"{other.path}/record", headers=same).status == 200
+
+
+def test_the_readings_of_minutes_come_with_the_picture(ask: Client, study: Study) -> None:
+    """On the first look too, though eight trials side by side wrote thousands of steps in between."""
+    with EventWriter(study.store.study_dir(study.name) / "events.jsonl") as events:
+        for second in range(300):
+            for step in range(40):
+                events.emit("report", run=f"trial-{step:04d}", trial=step, rung=second, rungs=9, value=0.5)
+            process = {"pid": 7, "cpu_percent": 5.0, "memory_gb": 0.5, "gpu_percent": 40.0, "gpu_memory_gb": 1.5}
+            events.emit(
+                "reading", cpu_percent=float(second), memory_gb=1.0, machine_cpu_percent=9.0,
+                machine_memory_percent=50.0, gpu_percent=60.0, gpu_memory_gb=2.5, processes=[process],
+            )  # fmt: skip
+    readings = ask(study.path).data["readings"]
+    assert [r["cpu_percent"] for r in readings] == [float(second) for second in range(60, 300)]
+    assert {(r["gpu_percent"], r["gpu_memory_gb"], r["processes"][0]["gpu_memory_gb"]) for r in readings} == {
+        (60.0, 2.5, 1.5)
+    }
+
+
+def test_importance_comes_with_the_picture_as_soon_as_it_is_known(ask: Client, study: Study) -> None:
+    """The page asks with the tag of what it has."""
+    reply = ask(study.path)
+    assert "importance" not in reply.data
+    found = {"parameter": "rank", "value": 0.5, "low": 0.25, "high": 0.75, "matters": True}
+    save_importance(study.store, study.name, [found], 4)  # type: ignore[list-item]
+    again = ask(study.path, headers={**ask.headers, "If-None-Match": reply.headers["Etag"]})
+    assert again.status == 200 and again.data["importance"] == [found]
+
+
+def test_an_error_names_no_folder_in_either_form(ask: Client, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the whole path, nor how it looks from where the server was started."""
+    place = Place("0" * 12, study.store.home, "films")
+    monkeypatch.chdir(study.store.home.parents[1])
+    shown = settings.shown_path(study.store.home)
+    assert "/" in shown
+    told = place.told(f"cannot open {shown}/studies.db in {shown}, nor {study.store.home}/studies.db")
+    label = f"films/{study.store.home.name}"
+    assert told == f"cannot open {label}/studies.db in {label}, nor {label}/studies.db"
 
 
 def test_a_message_of_the_worker_names_no_folder_of_the_store(ask: Client, study: Study) -> None:

@@ -22,6 +22,10 @@ from autoglm_nb.session import StudyHandle, attach, studies
 
 SPACE = "learning_rate = loguniform(1e-3, 1e-2)\nrank = choice(2, 4)\nepochs = 2\nbatch_size = 16"
 LONG = "learning_rate = loguniform(1e-3, 1e-2)\nbatch_size = 4\nepochs = 60"
+"""To be stopped."""
+
+TO_THE_END = LONG.replace("60", "15")
+"""Long enough to be interrupted at the first step that is seen."""
 
 both = pytest.mark.parametrize("executor", ["process", "thread"])
 
@@ -118,7 +122,7 @@ def test_one_trial_can_be_stopped_and_configurations_enqueued(start: Any, execut
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_same_trial_goes_on(start: Any) -> None:
     """kill -9 in mid-trial: a new worker, the same number, and nothing to do for the person."""
-    handle = start(LONG, max_trials=1)
+    handle = start(TO_THE_END, max_trials=1)
     until(lambda: training(handle))
     holder = handle._store.holder("s")
     os.kill(holder.pid, signal.SIGKILL)
@@ -135,7 +139,7 @@ def test_a_study_outlives_its_kernel_and_is_found_again(
     """The starting process is killed with -9; the worker finishes, and another process attaches."""
     code = (
         "from autoglm_nb import AutoTuner; import time\n"
-        f"AutoTuner({str(tiny_encoder_path)!r}, {LONG!r}).start({str(reviews_csv)!r}, target='label', name='s', "
+        f"AutoTuner({str(tiny_encoder_path)!r}, {TO_THE_END!r}).start({str(reviews_csv)!r}, target='label', name='s', "
         "strategy='random', seeds=0, baseline=False, max_trials=1)\n"
         "print('started', flush=True); time.sleep(600)"
     )
@@ -151,15 +155,15 @@ def test_a_study_outlives_its_kernel_and_is_found_again(
 @pytest.mark.slow
 def test_the_same_request_twice_is_one_study(start: Any) -> None:
     """A second notebook attaches to the running study; other data under the name is refused with --fork."""
-    first = start(LONG, max_trials=1)
-    second = start(LONG, max_trials=1)
+    first = start(LONG, max_trials=1, executor="thread")
+    second = start(LONG, max_trials=1, executor="thread")
     assert first.name == second.name
     until(lambda: training(first))
     assert len(first.snapshot()["trials"]) == 1
     with pytest.raises(StudyMismatchError, match="--fork"):
-        start(SPACE, max_trials=1)
+        start(SPACE, max_trials=1, executor="thread")
     assert training(first)
-    forked = start(SPACE, max_trials=1, fork=True)
+    forked = start(SPACE, max_trials=1, fork=True, executor="thread")
     assert forked.name == "s-2"
     forked.stop()
 
@@ -207,7 +211,7 @@ def test_an_objective_study_cannot_be_resumed_without_its_function(start: Any) -
         return config["x"]
 
     tuner = AutoTuner(search_space="x = uniform(0, 1)", strategy="random", objective=objective)
-    handle = tuner.start(max_trials=2, name="o")
+    handle = tuner.start(max_trials=2, name="o", executor="thread")
     handle.wait(timeout=120)
     with pytest.raises(UsageError, match="Run its cell again"):
         handle.resume()

@@ -14,6 +14,7 @@ import pytest
 from autoglm_nb.protocol import DataSpec, RunRole, StudySpec, StudyState, TrialState
 from autoglm_nb.space import parse_cell
 from autoglm_nb.store import Store
+from autoglm_nb.store.optuna_rows import insert_study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -94,6 +95,35 @@ def fill(
     store.add_note(name, "", kind="star", trial=2, author="mei")
     adapter(store.run_dir(name, "trial-0002") / "adapter")
     return name
+
+
+def large(store: Store, name: str, count: int) -> None:
+    """A finished study of many trials, stored at once, as a long search leaves it."""
+    space = parse_cell(CELL, {}).to_json()
+    store.create_study(
+        StudySpec(name=name, model="tiny", data=DataSpec("reviews.csv"), space=space, identity="fedcba9876543210")
+    )
+    store.optuna_storage()
+    rate = optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True)
+    rank = optuna.distributions.CategoricalDistribution((2, 4, 8))
+    trials = []
+    for number in range(count):
+        config = {"learning_rate": 1e-5 + 9e-3 * number / count, "rank": (2, 4, 8)[number % 3]}
+        trials.append(
+            optuna.trial.create_trial(
+                value=0.5 + number / (2 * count), params=config, distributions={"learning_rate": rate, "rank": rank},
+                user_attrs={"config": config, "proposed_by": "random start"},
+                intermediate_values={rung: 0.1 * rung for rung in range(1, 5)},
+            )
+        )  # fmt: skip
+    with store._write() as connection:
+        insert_study(connection, name, ["maximize"], trials)
+        connection.executemany(
+            "INSERT INTO autoglm_runs (study, run, role, trial, state, config, value, started_at, ended_at) "
+            "VALUES (?, ?, 'trial', ?, 'completed', ?, ?, 1, 2)",
+            [(name, f"trial-{n:04d}", n, json.dumps(t.params), t.value) for n, t in enumerate(trials)],
+        )
+    store.set_state(name, StudyState.FINISHED)
 
 
 def adapter(folder: Path) -> None:

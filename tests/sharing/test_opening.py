@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 
-from autoglm_nb.errors import SharedFileError, StoreError, UsageError
+from autoglm_nb.errors import RejectedError, SharedFileError, StoreError, UsageError
 from autoglm_nb.explain import explain
 from autoglm_nb.protocol import StudyState
-from autoglm_nb.sharing import open_shared, share_zip
-from autoglm_nb.store import Store, registry, snapshot
+from autoglm_nb.sharing import content, open_shared, share_zip, values
+from autoglm_nb.store import (
+    Decision,
+    Store,
+    add_decision,
+    decisions,
+    refuse_if_rejected,
+    registry,
+    snapshot,
+)
+from autoglm_nb.store.importance import put_importance, save_importance
 from autoglm_nb.store.portable import portable
-from tests.sharing.conftest import fill
+from tests.sharing.conftest import fill, large
 
 
 def test_a_shared_study_arrives_whole(shared: Path, store: Store, elsewhere: Path) -> None:
@@ -61,6 +71,107 @@ def test_opening_twice_merges_and_says_so(shared: Path, elsewhere: Path) -> None
     assert again.merged and again.sentence.endswith("its notes are merged: nothing new.")
     with Store(elsewhere) as there:
         assert len(there.studies()) == 1 and len(there.notes("reviews")) == 2
+
+
+def _rejected(store: Store, **fields: object) -> None:
+    given: dict[str, object] = {"reviewer": "Ada", "reason": "Unfair to short reviews.", "trial": 2, "key": "k"}
+    add_decision(store, "reviews", Decision(**({"verdict": "reject", "decided_at": "2026-01-02"} | given | fields)))  # type: ignore[arg-type]
+
+
+def test_a_rejection_travels_with_the_study(
+    store: Store, study: str, home: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    """Forced out of one store, the model is not handed out of the next without force either."""
+    _rejected(store)
+    opened = open_shared(share_zip(home, study, tmp_path / "no.zip", force=True), elsewhere)
+    assert opened.sentence.endswith("Its best model was rejected: Unfair to short reviews.")
+    with Store(elsewhere) as there:
+        decision = snapshot(there, study)["decision"]
+        assert (decision["verdict"], decision["current"], decision["trial"]) == ("reject", True, 2)
+        assert decision["reviewer"] == "Ada (as the shared file says)"
+        with pytest.raises(RejectedError, match="Unfair"):
+            refuse_if_rejected(there, study)
+    with pytest.raises(RejectedError):
+        share_zip(elsewhere, study, tmp_path / "on.zip")
+    third = tmp_path / "third" / ".autoglm"
+    open_shared(share_zip(elsewhere, study, tmp_path / "on.zip", force=True), third)
+    with Store(third) as there:
+        assert snapshot(there, study)["decision"]["reviewer"] == "Ada (as the shared file says)", "said once"
+
+
+def test_a_rejection_reaches_a_copy_that_is_there_already(
+    shared: Path, store: Store, study: str, home: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    """Decided after the first sharing; opened twice it is still one decision."""
+    open_shared(shared, elsewhere)
+    _rejected(store)
+    later = share_zip(home, study, tmp_path / "later.zip", force=True)
+    assert open_shared(later, elsewhere).sentence.endswith("Its best model was rejected: Unfair to short reviews.")
+    assert "rejected" not in open_shared(later, elsewhere).sentence
+    with Store(elsewhere) as there:
+        assert [d.verdict for d in decisions(there, study)] == ["reject"]
+        with pytest.raises(RejectedError):
+            refuse_if_rejected(there, study)
+
+
+def test_no_file_lifts_a_rejection(store: Store, study: str, home: Path, elsewhere: Path, tmp_path: Path) -> None:
+    """Anybody can write a file; only the decision system may decide anew."""
+    approved = tmp_path / "approved.zip"
+    _rejected(store, verdict="approve", reason="Fine", decided_at="2026-01-09")
+    share_zip(home, study, approved)
+    _rejected(store)
+    open_shared(share_zip(home, study, tmp_path / "no.zip", force=True), elsewhere)
+    open_shared(approved, elsewhere)
+    with Store(elsewhere) as there, pytest.raises(RejectedError):
+        refuse_if_rejected(there, study)
+
+
+def test_what_mattered_comes_along(store: Store, study: str, home: Path, elsewhere: Path, tmp_path: Path) -> None:
+    """The card is the same there, without a computation; a forged entry is left out."""
+    found = [{"parameter": "rank", "value": 0.5, "low": 0.25, "high": 0.75, "matters": True}]
+    save_importance(store, study, found, 4)  # type: ignore[arg-type]
+    open_shared(share_zip(home, study, tmp_path / "x.zip"), elsewhere)
+    with Store(elsewhere) as there:
+        assert snapshot(there, study)["importance"] == found
+        put_importance(
+            there.study_dir(study), {"trials": 4, "importance": ["forged", {"parameter": "x", "value": "1"}]}
+        )
+        assert snapshot(there, study)["importance"] == found
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        {"verdict": "maybe"},
+        {"verdict": "reject", "reviewer": 3},
+        {"verdict": "reject", "trial": "2"},
+        {"verdict": "reject", "reason": None},
+        "reject",
+    ],
+)
+def test_a_decision_of_another_form_is_refused(decision: object) -> None:
+    """As every other field of a file."""
+    whole = {"verdict": "reject", "reviewer": "", "reason": "", "decided_at": "", "trial": None}
+    forged = whole | decision if isinstance(decision, dict) else decision
+    with pytest.raises(SharedFileError, match="a decision"):
+        values.listed([forged], "a decision", content._decision)
+
+
+@pytest.mark.slow
+def test_ten_thousand_trials_come_in_within_half_a_minute(
+    home: Path, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long study is as shareable as a short one. Its page is left out: opening does not look at it."""
+    monkeypatch.setattr("autoglm_nb.sharing.pack.shared_page", lambda *_: "<!doctype html>")
+    with Store(home) as store:
+        large(store, "long", 10_000)
+    path = share_zip(home, "long", tmp_path / "long.zip")
+    since = time.process_time()
+    opened = open_shared(path, elsewhere)
+    assert "10000 trials" in opened.sentence
+    assert time.process_time() - since < 30
+    with Store(elsewhere) as there:
+        assert snapshot(there, "long", limit=1)["trials_total"] == 10_000
 
 
 def test_notes_travel_both_ways_without_loss(

@@ -67,6 +67,7 @@ def test_tokens_of_the_tokenizer_are_left_alone(shared: Path) -> None:
     assert json.loads(entries(shared)["adapter/tokenizer_config.json"]) == {"name_or_path": "tiny", "sep": "</s>"}
 
 
+@pytest.mark.slow
 def test_sharing_twice_gives_the_same_bytes(study: str, home: Path, tmp_path: Path, store: Store) -> None:
     """Nothing in zip or page tells when it was made; a note changes both."""
     files = []

@@ -13,6 +13,7 @@ import pytest
 from autoglm_nb.errors import DiskFullError, StoreError
 from autoglm_nb.protocol import RunRole, StudyState, TrialState
 from autoglm_nb.store import Store, is_disk_full
+from autoglm_nb.store._database import disk_full_error
 from tests.store.conftest import Python, make_spec
 
 
@@ -146,3 +147,30 @@ def test_a_closed_store_opens_again(store: Store, study: str) -> None:
     """A handle kept in a variable must go on working."""
     store.close()
     assert store.has_study(study)
+
+
+def test_no_error_of_a_store_names_a_folder_of_the_machine(
+    store: Store, study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They land below a cell, and notebooks are shared; from the working folder the store is found all the same."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "studies.db").write_bytes(b"x" * 100)
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    told = []
+    for attempt in (
+        lambda: store.spec("other"),
+        lambda: Store(tmp_path / "nowhere", create=False),
+        lambda: Store(tmp_path / "empty"),
+        lambda: Store(tmp_path / "file"),
+    ):
+        with pytest.raises(StoreError) as caught:
+            attempt()
+        told.append(str(caught.value))
+    told.append(str(disk_full_error(store.path)))
+    for code in ("SQLITE_CORRUPT", "SQLITE_BUSY", "SQLITE_READONLY", "SQLITE_NOTADB"):
+        error = sqlite3.OperationalError("it")
+        error.sqlite_errorname = code
+        told.append(str(store._known(error)))
+    assert not [sentence for sentence in told if str(tmp_path) in sentence]
+    assert "in nowhere." in told[1] and "empty/studies.db is not" in told[2] and "file must be a folder" in told[3]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from autoglm_nb.errors import DiskFullError
 from autoglm_nb.protocol import EVENT_VERSION, Event
-from autoglm_nb.store import EventTail, EventWriter
+from autoglm_nb.store import EventTail, EventWriter, LiveState
 from tests.store.conftest import Python, heard
 
 
@@ -198,6 +198,55 @@ def test_a_tail_of_a_long_file_begins_with_a_whole_event(path: Path) -> None:
                 break
             expected.insert(0, n)
         assert [e.n for e in EventTail(path, tail_bytes=tail_bytes).poll()] == expected
+
+
+def _busy(path: Path, seconds: int) -> None:
+    """What eight trials side by side leave: 32 steps a second, a reading every two seconds."""
+    lines, n = [], 0
+    for second in range(seconds):
+        for step in range(32):
+            n += 1
+            data = {"run": f"trial-{step % 8:04d}", "trial": step % 8, "step": n, "total_steps": 10**6, "loss": 0.5}
+            lines.append(Event(n, second + step / 32, "step", data).to_line())
+        if second % 2 == 0:
+            n += 1
+            text = Event(n, float(second), "message", {"level": "info", "text": '"type": "reading"'}).to_line()
+            lines += [text, Event(n + 1, float(second), "reading", {"cpu_percent": float(second)}).to_line()]
+            n += 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(line + "\n" for line in lines))
+
+
+def test_readings_before_the_jump_are_told_first(path: Path) -> None:
+    """A quarter of a megabyte of steps is less than a minute; the readings of eight minutes are there all the same."""
+    _busy(path, 900)
+    assert path.stat().st_size > 2_000_000
+    tail = EventTail(path)
+    events = tail.poll()
+    assert [e.n for e in events] == sorted({e.n for e in events}), "none twice, none out of order"
+    readings = [e.data["cpu_percent"] for e in events if e.type == "reading"]
+    assert len(readings) > 240 and readings == [float(s) for s in range(900)][-2 * len(readings) :: 2]
+    live = LiveState()
+    live.apply_all(events)
+    assert len(live.readings) == 240 and live.readings[-1]["cpu_percent"] == 898.0
+    assert tail.poll() == []
+
+
+def test_readings_are_looked_for_wherever_the_jump_lands(path: Path) -> None:
+    """On a reading, in one, after one; and with a single line behind it that is not whole yet."""
+    _busy(path, 6)
+    whole = [e for e in _lines(path) if e.type == "reading"]
+    for tail_bytes in range(0, path.stat().st_size, 61):
+        found = [e.n for e in EventTail(path, tail_bytes=tail_bytes).poll() if e.type == "reading"]
+        if tail_bytes:
+            assert found == [e.n for e in whole], tail_bytes
+    with path.open("a") as file:
+        file.write("half a line" * 100)
+    tail = EventTail(path, tail_bytes=500)
+    assert tail.poll() == []
+    with path.open("a") as file:
+        file.write("\n")
+    assert [e.n for e in tail.poll()] == [e.n for e in whole]
 
 
 def test_a_shortened_or_replaced_file_is_read_from_its_start(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_a_study_at_work_is_neither_deleted_nor_renamed(store: Store, study: str
     """Its worker would write into nowhere."""
     lease = store.acquire(study, "cpu")
     assert lease is not None
-    with pytest.raises(StoreError, match=r"being worked on.*%autotune stop reviews"):
+    with pytest.raises(StoreError, match=rf"being worked on \(process {os.getpid()}\).*%autotune stop reviews"):
         store.delete_study(study)
     with pytest.raises(StoreError, match="cannot be renamed"):
         store.rename_study(study, "other")

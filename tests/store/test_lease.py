@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autoglm_nb.errors import StudyNotFoundError
+from autoglm_nb.errors import StoreError, StudyNotFoundError
 from autoglm_nb.protocol import StudyState
 from autoglm_nb.settings import LEASE_STALE_SECONDS
 from autoglm_nb.store import Lease, Store
@@ -197,3 +197,13 @@ def test_a_forked_child_does_not_count_as_the_holder(store: Store, study: str, h
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert lease.heartbeat()
+
+
+def test_a_refusal_names_no_machine(store: Store, study: str) -> None:
+    """The sentence stays in a notebook that is shared; a process id means something on this machine alone."""
+    lease = store.acquire(study, "cpu")
+    assert lease is not None
+    _change(store, machine="another/boot", host="mei-laptop", pid=4242, heartbeat_at=time.time())
+    with pytest.raises(StoreError, match=r"being worked on \(on another machine\)") as caught:
+        store.delete_study(study)
+    assert "mei-laptop" not in str(caught.value) and "4242" not in str(caught.value)

@@ -49,6 +49,18 @@ def test_a_column_of_numbers_stays_and_one_of_words_is_numbered(store: Store, st
     assert columns["odd"] == {"choices": ["1", "x"], "values": [0.0, 1.0, None]}
 
 
+def test_how_each_was_proposed_comes_with_the_parameters(store: Store, study: str) -> None:
+    """Without the exceptions for single dimensions, and with nothing where nothing is known."""
+    said = ["random start", "expected improvement; independent draw (conditional): rank", "", "expected improvement"]
+    for number, words in enumerate(said):
+        store.start_run(study, f"trial-{number:04d}", RunRole.TRIAL, trial=number, config={"x": 8}, proposed_by=words)
+    assert points(store, study, parameters=True)["proposed_by"] == {
+        "choices": ["expected improvement", "random start"],
+        "values": [1.0, 0.0, None, 0.0],
+    }
+    assert "proposed_by" not in points(store, study)
+
+
 def test_a_column_with_too_many_words_is_left_out(store: Store, study: str) -> None:
     """Two hundred and one different prompts are no axis."""
     for number in range(201):

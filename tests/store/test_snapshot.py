@@ -18,7 +18,7 @@ from autoglm_nb.store._trials import TrialFact
 from benchmarks.store import fill
 from tests.store.conftest import make_spec
 
-OPTIONAL = {"decision"}  # where something was decided
+OPTIONAL = {"decision", "importance", "importance_after"}
 
 
 def _trial(store: Store, number: int, value: float | None, state: str = "completed", seconds: float = 10.0) -> None:

@@ -9,7 +9,7 @@ import pytest
 from autoglm_nb.errors import StoreError, StudyMismatchError, StudyNotFoundError, UsageError
 from autoglm_nb.protocol import DataSpec, RunRole, StudyState, TrialState
 from autoglm_nb.space import parse_cell
-from autoglm_nb.store import Store
+from autoglm_nb.store import Store, snapshot
 from tests.store.conftest import make_spec
 
 
@@ -77,6 +77,20 @@ def test_forks_are_numbered_on(store: Store, study: str) -> None:
     assert store.fork_name("reviews") == "reviews-3"
     assert store.fork_name("reviews-2") == "reviews-3"
     assert store.fork_name("a-b") == "a-b-2"
+
+
+def test_the_space_of_a_study_never_changes(store: Store, study: str) -> None:
+    """Trials of two spaces are not comparable: an edited cell is another study, so a space has no history."""
+    wider = parse_cell("learning_rate = loguniform(1e-6, 1e-1)", {}).to_json()
+    before = store.spec(study).space
+    for identity in ("other", ""):
+        with pytest.raises(StudyMismatchError, match=r"another search space .*learning_rate.*--fork"):
+            store.continue_study(make_spec(space=wider, identity=identity))
+    with pytest.raises(StudyMismatchError):
+        store.create_study(make_spec(space=wider, identity="other"))
+    assert store.spec(study).space == before == snapshot(store, study)["space"]
+    store.create_study(make_spec("reviews-2", space=wider, identity="other"))
+    assert snapshot(store, study)["space"] == before
 
 
 def test_an_unknown_name_suggests_the_near_ones(store: Store, study: str) -> None:

@@ -124,6 +124,7 @@ def test_equal_values_and_a_space_of_constants_are_no_evidence() -> None:
     assert "no setting was varied" in importance(trials, space_of("rank = 8\n"), "maximize").because
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_shares() -> None:
     """Every draw is seeded."""
     trials = trials_of(CUBE, lambda c: c["a"], 40, noise=0.05)
@@ -139,6 +140,7 @@ def test_a_pinned_parent_decides_which_children_are_active() -> None:
     assert all(c["rank"] == 16 for c in population.pinned({"rank": 16}) if "rank" in c)
 
 
+@pytest.mark.slow
 def test_configurations_outside_the_space_are_scored_among_themselves() -> None:
     """A fixed list has no space to average over; the trials are the population."""
     trials = trials_of(CUBE, lambda c: 2 * c["a"], 80)

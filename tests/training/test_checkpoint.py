@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from autoglm_nb.errors import CheckpointError, DiskFullError
 from autoglm_nb.training import LossLog, checkpoint, newest_checkpoint, plan_run
+from tests.forked import Forked
+from tests.training import saving
 from tests.training.conftest import run_losses
 
 CONFIG: dict[str, Any] = {
@@ -38,6 +37,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], int | None]] = {
 
 
 @pytest.mark.parametrize("case", KINDS)
+@pytest.mark.slow
 def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(
     make_engine: Callable[..., Any], tmp_path: Path, case: str
 ) -> None:
@@ -253,49 +253,19 @@ def test_the_losses_file_is_cut_back_to_the_checkpoint(make_engine: Callable[...
     assert log.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
-KILLED = """
-import sys, pathlib
-sys.path.insert(0, sys.argv[1])
-from autoglm_nb.training import checkpoint
-import torch
-
-class Slot:
-    class plan:
-        run = "t"
-        fingerprint = staticmethod(lambda: "f")
-    model = None
-    step = 0
-    parameters = {"w": torch.nn.Parameter(torch.zeros(300_000))}
-    optimizer = torch.optim.SGD(parameters.values(), lr=0.1)
-    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
-    counters = lambda self: {"step": self.step, "rung_done": 0, "scale": None}
-
-slot = Slot()
-print("ready", flush=True)
-while True:
-    slot.step += 1
-    with torch.no_grad():
-        slot.parameters["w"].fill_(float(slot.step))
-    checkpoint.save(slot, pathlib.Path(sys.argv[2]))
-    print(slot.step, flush=True)
-"""
-
-
 @pytest.mark.slow
 def test_killed_while_writing_there_is_always_a_whole_checkpoint(tmp_path: Path) -> None:
     """SIGKILL at five arbitrary instants of a process that only saves: the newest completed save is there."""
-    root = Path(__file__).parents[2]
     for round_number in range(5):
-        folder = tmp_path / str(round_number)
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(root), str(folder)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
+        folder, log = tmp_path / str(round_number), tmp_path / f"{round_number}.log"
+        process = Forked(saving.forever, folder, log)
+        while not (log.exists() and log.read_text()):
+            assert process.poll() is None
+            time.sleep(0.005)
         time.sleep(0.05 + 0.027 * round_number)
-        os.kill(process.pid, signal.SIGKILL)
-        completed = [int(line) for line in process.stdout.read().split()]
+        process.kill()
         process.wait()
+        completed = [int(line) for line in log.read_text().splitlines()[1:]]
         newest = newest_checkpoint(folder)
         if completed:
             assert newest is not None

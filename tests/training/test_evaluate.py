@@ -106,6 +106,7 @@ def test_latency_is_stated_with_its_batch_size(make_engine: Callable[..., Any]) 
     assert alone["latency_ms_p50"] > metrics["latency_ms_p50"]
 
 
+@pytest.mark.slow
 def test_evaluation_halves_its_batch_when_memory_is_short(
     make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def solo(make_engine: Callable[..., Any], kind: str, micro_batch: int | None = N
 
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
 @pytest.mark.parametrize("micro_batch", [None, 4])
+@pytest.mark.slow
 def test_packed_losses_equal_solo_losses(make_engine: Callable[..., Any], kind: str, micro_batch: int | None) -> None:
     """Mixed ranks, dropouts, batch sizes, targets, optimizers and methods; one run joins late, one leaves early."""
     expected = solo(make_engine, kind, micro_batch)

@@ -1,7 +1,7 @@
 """A worker that kills itself with SIGKILL at a chosen place, for the fault tests.
 
-`python -m tests.tuning.doomed_worker PLACE COUNT --home H --study S` runs the real
-worker, but dies at the COUNT-th time that it is at PLACE:
+`main(PLACE, COUNT, ["--home", H, "--study", S])` runs the real worker, but dies at
+the COUNT-th time that it is at PLACE:
 
 - `checkpoint`: a checkpoint's tensors are written, its folder not yet in place
 - `store`: inside a write transaction of the store, before the commit
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,8 +69,9 @@ def arm(place: str, count: int) -> None:
         event.listen(Engine, "commit", doom)
 
 
-if __name__ == "__main__":
-    arm(sys.argv[1], int(sys.argv[2]))
-    from autoglm_nb.tuning.worker import main
+def main(place: str, count: int, arguments: list[str]) -> int:
+    """Run the worker with the trap set; its exit status."""
+    from autoglm_nb.tuning import worker
 
-    sys.exit(main(sys.argv[3:]))
+    arm(place, count)
+    return worker.main(arguments)

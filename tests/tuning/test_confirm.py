@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
+
 from tests.tuning.conftest import SPACE, Study
 
 
@@ -22,6 +24,7 @@ def test_a_seed_in_the_search_space_does_not_make_the_repeats_alike(make_study: 
     assert len({_first_loss(study, run) for run in runs}) == 3
 
 
+@pytest.mark.slow
 def test_a_trial_beyond_a_constraint_is_not_the_winner(make_study: Callable[..., Study]) -> None:
     """The better trial trains more than the bound allows, so the other one is repeated and shown."""
     space = "learning_rate = choice(1e-5, 1e-2)\nrank = choice(1, 8)\nepochs = 4\nbatch_size = 8"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
 from autoglm_nb.tuning import executors, study_run
+from autoglm_nb.tuning.control import Control, Detached
 from tests.tuning.conftest import Study
 
 
@@ -50,3 +52,33 @@ def test_a_worker_in_a_thread_that_dies_has_an_exit_code_and_a_log(
     assert worker.exit_code() == 1
     assert "MemoryError: no more" in (study.store.study_dir("toy") / "worker.log").read_text()
     assert capfd.readouterr().err == ""
+
+
+def test_workers_in_threads_leave_together_when_the_kernel_exits(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that listens is waited for; those that do not cost the seconds of one, however many they are."""
+    released = threading.Event()
+
+    def listening(*_: object, control: Control, **__: object) -> None:
+        with pytest.raises(Detached):
+            while True:
+                control.poll()
+                time.sleep(0.01)
+
+    def deaf(*_: object, **__: object) -> None:
+        released.wait(30)
+
+    ways = iter((listening, deaf, deaf, deaf))
+    monkeypatch.setattr(executors, "run_worker", lambda *given, **options: next(ways)(*given, **options))
+    home = make_study(space="x = uniform(0, 1)", trials=1, objective=lambda config, report: 1.0).home
+    workers = [executors.start(home, "toy", "thread") for _ in range(4)]
+    began = time.monotonic()
+    executors.end_threads(1.0)
+    took = time.monotonic() - began
+    ended = [not worker.alive() for worker in workers]
+    released.set()
+    assert sum(ended) == 1
+    assert 0.9 < took < 2.0
+    for worker in workers:
+        _ended(worker)

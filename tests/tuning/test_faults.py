@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +23,8 @@ from autoglm_nb.training import Engine
 from autoglm_nb.training.memory import translated
 from autoglm_nb.training.packing import Packer
 from autoglm_nb.tuning import pulse, recovery
+from autoglm_nb.tuning.worker import main
+from tests.forked import Forked
 from tests.tuning.conftest import Study
 
 
@@ -48,6 +49,7 @@ def out_of_memory(times: int, seen: list[int]) -> Callable[..., Any]:
     return step
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_micro_batch_and_keeps_the_batch(
     make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +64,7 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_batch(
     assert shot["trials"][0]["attempts"] == 3
 
 
+@pytest.mark.slow
 def test_out_of_memory_never_makes_the_micro_batch_larger(
     make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +77,7 @@ def test_out_of_memory_never_makes_the_micro_batch_larger(
     assert shot["trials"][0]["state"] == "completed"
 
 
+@pytest.mark.slow
 def test_the_third_death_from_memory_fails_the_trial_with_advice(
     make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,10 +144,9 @@ def test_verdicts_on_interrupted_runs() -> None:
     assert "5 times at training step 7" in stuck.failure
 
 
-def start_worker(study: Study) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "autoglm_nb.tuning.worker", "--home", str(study.home), "--study", study.name]
+def start_worker(study: Study) -> Forked:
     environment = {**os.environ, "AUTOGLM_THREADS": "1", "AUTOGLM_CHECKPOINT_SECONDS": "0.2"}
-    return subprocess.Popen(command, env=environment, start_new_session=True)
+    return Forked(main, ["--home", str(study.home), "--study", study.name], environment=environment)
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -157,8 +160,8 @@ LONG = "learning_rate = choice(1e-3, 2e-3, 3e-3)\nbatch_size = 4\nepochs = 150"
 
 
 @pytest.fixture
-def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
-    started: list[subprocess.Popen[bytes]] = []
+def processes() -> Iterator[list[Forked]]:
+    started: list[Forked] = []
     yield started
     for process in started:
         process.kill()
@@ -167,7 +170,7 @@ def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
 
 @pytest.mark.slow
 def test_a_worker_killed_for_memory_three_times_fails_its_trial(
-    make_study: Callable[..., Study], processes: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+    make_study: Callable[..., Study], processes: list[Forked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL with the machine's counter raised: half the micro-batch twice, then the sentence."""
     study = make_study(space=LONG, trials=1)
@@ -193,9 +196,7 @@ def test_a_worker_killed_for_memory_three_times_fails_its_trial(
 
 
 @pytest.mark.slow
-def test_pause_frees_the_device_and_resume_goes_on(
-    make_study: Callable[..., Study], processes: list[subprocess.Popen[bytes]]
-) -> None:
+def test_pause_frees_the_device_and_resume_goes_on(make_study: Callable[..., Study], processes: list[Forked]) -> None:
     """While one study stands still, another one runs on the same device; then the first goes on where it was."""
     first = make_study(space=LONG, trials=1)
     worker = start_worker(first)
@@ -213,9 +214,7 @@ def test_pause_frees_the_device_and_resume_goes_on(
 
 
 @pytest.mark.slow
-def test_a_second_study_waits_for_a_busy_device(
-    make_study: Callable[..., Study], processes: list[subprocess.Popen[bytes]]
-) -> None:
+def test_a_second_study_waits_for_a_busy_device(make_study: Callable[..., Study], processes: list[Forked]) -> None:
     """It shows as queued, names the study in front, and starts when that one ends."""
     first = make_study(space=LONG, trials=1)
     processes.append(start_worker(first))
@@ -229,9 +228,7 @@ def test_a_second_study_waits_for_a_busy_device(
 
 
 @pytest.mark.slow
-def test_two_workers_of_one_study_do_not_both_run(
-    make_study: Callable[..., Study], processes: list[subprocess.Popen[bytes]]
-) -> None:
+def test_two_workers_of_one_study_do_not_both_run(make_study: Callable[..., Study], processes: list[Forked]) -> None:
     """Two notebooks start the same study: the second worker leaves at once."""
     study = make_study(space=LONG, trials=1)
     processes.append(start_worker(study))
@@ -244,11 +241,9 @@ def test_two_workers_of_one_study_do_not_both_run(
 
 
 @pytest.mark.slow
-def test_sigterm_leaves_the_study_resumable(
-    make_study: Callable[..., Study], processes: list[subprocess.Popen[bytes]]
-) -> None:
+def test_sigterm_leaves_the_study_resumable(make_study: Callable[..., Study], processes: list[Forked]) -> None:
     """A polite end writes a checkpoint; the study shows as interrupted and finishes later."""
-    study = make_study(space=LONG.replace("150", "40"), trials=1)
+    study = make_study(space=LONG.replace("150", "16"), trials=1)
     worker = start_worker(study)
     processes.append(worker)
     until(lambda: any(t["step"] > 3 for t in study.snapshot()["trials"]))

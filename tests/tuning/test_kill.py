@@ -23,6 +23,8 @@ import pytest
 
 from autoglm_nb.store import EventTail
 from tests import tiny
+from tests.forked import Forked
+from tests.tuning import doomed_worker
 from tests.tuning.conftest import Study
 
 SPACE = """
@@ -30,7 +32,7 @@ learning_rate = loguniform(1e-4, 1e-1)
 rank = choice(2, 4)
 dropout = choice(0.0, 0.1)
 batch_size = 4
-epochs = 12
+epochs = 4
 """
 CONFIGS = [
     {"learning_rate": 3e-3, "rank": 2, "dropout": 0.1},
@@ -57,12 +59,10 @@ def losses(study: Study) -> dict[str, list[tuple[int, float]]]:
     return curves
 
 
-def start(study: Study, place: str, count: int) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "AUTOGLM_CHECKPOINT_SECONDS": "0.3", "AUTOGLM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.tuning.doomed_worker", place, str(count)]
-    return subprocess.Popen(
-        [*command, "--home", str(study.home), "--study", study.name], env=environment, start_new_session=True
-    )
+def start(study: Study, place: str, count: int, checkpoint_seconds: float) -> Forked:
+    environment = {**os.environ, "AUTOGLM_CHECKPOINT_SECONDS": f"{checkpoint_seconds:.3f}", "AUTOGLM_THREADS": "1"}
+    arguments = ["--home", str(study.home), "--study", study.name]
+    return Forked(doomed_worker.main, place, count, arguments, environment=environment)
 
 
 def steps_seen(tail: EventTail) -> int:
@@ -85,6 +85,8 @@ def test_kills_lose_nothing(make_study: Callable[..., Study], tmp_path: Path, pa
     environment = {**os.environ, "AUTOGLM_THREADS": "1"}
     calm_worker = [sys.executable, "-m", "autoglm_nb.tuning.worker", "--home", str(calm.home), "--study", "calm"]
     subprocess.run(calm_worker, check=True, env=environment)
+    trials = calm.snapshot()["trials"]
+    step = sum(t["seconds"] for t in trials) / sum(t["step"] for t in trials)  # seconds, on this machine
     study = make_study(name="killed", **options)
 
     chance, deaths, inside = random.Random(0), 0, 0
@@ -94,11 +96,11 @@ def test_kills_lose_nothing(make_study: Callable[..., Study], tmp_path: Path, pa
     for place, count in plans:
         tail = EventTail(study.store.study_dir("killed") / "events.jsonl")
         tail.poll()
-        worker = start(study, place, count)
+        worker = start(study, place, count, 8 * step)
         if place == "never":
             while worker.poll() is None and steps_seen(tail) == 0:
                 time.sleep(0.02)
-            time.sleep(chance.uniform(0.0, 0.6))
+            time.sleep(chance.uniform(0.0, 20 * step))
             worker.send_signal(signal.SIGKILL)
         code = worker.wait(timeout=120)
         deaths += code == -signal.SIGKILL
@@ -109,11 +111,7 @@ def test_kills_lose_nothing(make_study: Callable[..., Study], tmp_path: Path, pa
     assert deaths == kills, f"only {deaths} of {kills} workers were killed; the study was over too early"
     assert inside >= 5
 
-    subprocess.run(
-        [sys.executable, "-m", "autoglm_nb.tuning.worker", "--home", str(study.home), "--study", "killed"],
-        check=True,
-        env=environment,
-    )
+    assert start(study, "never", 1, 15.0).wait(timeout=300) == 0
     shot = study.snapshot()
     assert shot["study"]["state"] == "finished", shot["study"]["reason"]
     assert [t["number"] for t in shot["trials"]] == [0, 1, 2]

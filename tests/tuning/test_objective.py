@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from autoglm_nb.protocol import Action
 from tests.tuning.conftest import Study
 
 
@@ -80,3 +82,24 @@ def test_numbers_of_any_kind_will_do(one_trial: Callable[..., dict[str, Any]], r
     trial = one_trial(lambda: returned)
     assert trial["state"] == "completed"
     assert trial["value"] == float(returned["value"] if isinstance(returned, dict) else returned)
+
+
+def test_a_study_whose_function_reports_nothing_can_be_stopped_between_trials(
+    make_study: Callable[..., Study],
+) -> None:
+    """The request is heard before the next trial, and the trial that was proposed waits for another worker."""
+    calls = 0
+
+    def objective(config: dict[str, float], report: Callable[..., None]) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            study.store.request(study.name, Action.STOP)
+        time.sleep(0.1)
+        return config["x"]
+
+    study = make_study(space="x = uniform(0, 1)", trials=40, objective=objective)
+    shot = study.run()
+    assert shot["study"]["state"] == "stopped"
+    assert 2 <= calls < 20
+    assert [t["state"] for t in shot["trials"] if t["state"] == "completed"] == ["completed"] * calls

@@ -50,6 +50,7 @@ def events(study: Study, kind: str) -> list[dict[str, Any]]:
     return [e.data for e in EventTail(path, tail_bytes=10**9).poll() if e.type == kind]
 
 
+@pytest.mark.slow
 def test_trials_that_share_passes_learn_what_they_would_alone(make_study: Callable[..., Study]) -> None:
     """Each step's loss within 1e-4 of a study of one trial at a time, the final values equal."""
     alone = make_study(name="alone", pack=1, **FIXED)
@@ -63,6 +64,7 @@ def test_trials_that_share_passes_learn_what_they_would_alone(make_study: Callab
     assert [t["value"] for t in four["trials"]] == [t["value"] for t in one["trials"]]
 
 
+@pytest.mark.slow
 def test_a_diverging_neighbour_fails_alone(make_study: Callable[..., Study]) -> None:
     """A trial whose loss becomes NaN ends; the others' curves stay those of the calm study."""
     wild = {**CONFIGS[2], "learning_rate": 1e30, "max_grad_norm": 1e30}
@@ -119,6 +121,7 @@ def test_how_the_base_computed_is_in_the_provenance(make_study: Callable[..., St
     assert engine["prefix"]["budget_mb"] > 0
 
 
+@pytest.mark.slow
 def test_asha_pauses_trials_at_their_checkpoints_and_resumes_the_promising_ones(
     make_study: Callable[..., Study],
 ) -> None:
@@ -144,6 +147,7 @@ def test_asha_pauses_trials_at_their_checkpoints_and_resumes_the_promising_ones(
     assert all(shot["trials"][n]["attempts"] == 1 for n in resumed)
 
 
+@pytest.mark.slow
 def test_a_paused_trial_stays_paused_over_a_restart_of_the_worker(
     make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +175,7 @@ def test_a_paused_trial_stays_paused_over_a_restart_of_the_worker(
     assert {t["state"] for t in shot["trials"]} <= {"completed", "pruned"}
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_in_a_pack_makes_its_passes_smaller(
     make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +266,7 @@ ASHA: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_going_on_is_not_paused_by_a_restart(
     make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +289,7 @@ def test_a_trial_that_was_going_on_is_not_paused_by_a_restart(
     assert shot["trials"][0]["state"] == "completed", "the worst of all was first at every rung"
 
 
+@pytest.mark.slow
 def test_a_paused_trial_can_be_stopped(make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends at once, with the person's word as the reason, and is not trained on."""
     study = make_study(**ASHA)

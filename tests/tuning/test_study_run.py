@@ -86,6 +86,7 @@ def test_a_diverging_trial_fails_with_a_sentence_and_the_study_goes_on(make_stud
     assert shot["study"]["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_budget_ends_the_search(make_study: Callable[..., Study]) -> None:
     """With a budget and no number of trials the search stops by active time."""
     shot = make_study(trials=None, budget=4.0).run()

@@ -12,7 +12,7 @@ from autoglm_nb.record import words
 from autoglm_nb.surrogates import Importance, Interaction, Share, importance, ped_anova
 from autoglm_nb.surrogates.fanova import best_setting
 
-__all__ = ["evidence_of", "mattered"]
+__all__ = ["evidence_of", "mattered", "numbers"]
 
 _INTERACTION = 0.05
 """An interaction is told from this share on, if its interval stays above half of it."""
@@ -48,7 +48,7 @@ def mattered(facts: Facts, found: tuple[Importance, ...]) -> Section:
         tuple(sentences),
         tuple(tables),
         tuple(p for p in pictures if p),
-        facts={"objectives": [_numbers(one) for one in found]},
+        facts={"objectives": [numbers(one) for one in found]},
     )
 
 
@@ -155,7 +155,8 @@ def _shown(interaction: Interaction) -> bool:
     return interaction.share >= _INTERACTION and interaction.low >= _INTERACTION / 2
 
 
-def _numbers(one: Importance) -> dict[str, Any]:
+def numbers(one: Importance) -> dict[str, Any]:
+    """The figures of one objective as plain JSON."""
     return {
         "evidence": one.evidence,
         "because": one.because,
