@@ -10,7 +10,10 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import type { Action, Head, NewNote, Page, Points, PointsQuery, Query, Trans } from './card/source';
+import { ApiError } from './apiError';
+import type { Action, Head, NewNote, Note, Page, Points, PointsQuery, Query, Trans } from './card/source';
+
+export { ApiError };
 
 /** One study in a list; the fields of `StudyLine` in `autoglm_nb/store`. */
 export interface StudyLine {
@@ -76,22 +79,14 @@ export interface StudyId {
   name: string;
 }
 
-/** A request that failed; the message is a sentence for the person. */
-export class ApiError extends Error {
-  constructor(
-    message: string,
-    /** The HTTP status; 0 if there was no answer at all. */
-    readonly status: number
-  ) {
-    super(message);
-  }
-}
-
 /** An answer and its ETag; `data` is null where the ETag given is still good. */
 export interface Answer<T> {
   data: T | null;
   etag: string;
 }
+
+/** A question without an answer for so long is given up, or everything that waits for it would wait for ever. */
+const PATIENCE_MS = 20_000;
 
 export class Api {
   constructor(
@@ -129,6 +124,12 @@ export class Api {
     await this.send('POST', `${path(id)}/control`, { action, payload });
   }
 
+  /** Stars, tags and comments on a study and its trials, oldest first. */
+  async notes(id: StudyId): Promise<Note[]> {
+    return (await this.get<{ notes: Note[] }>(`${path(id)}/notes`)).data!.notes;
+  }
+
+  /** A star with an empty text takes every star back. */
   async addNote(id: StudyId, note: NewNote): Promise<void> {
     await this.send('POST', `${path(id)}/notes`, note);
   }
@@ -141,7 +142,10 @@ export class Api {
     const asked = Object.entries(query).filter(([, value]) => value !== undefined && value !== '');
     const search = new URLSearchParams(asked.map(([key, value]) => [key, String(value)])).toString();
     const headers = new Headers(etag ? { 'If-None-Match': etag } : {});
-    const response = await this.request(path + (search ? `?${search}` : ''), { method: 'GET', headers });
+    const giveUp = new AbortController();
+    const timer = window.setTimeout(() => giveUp.abort(), PATIENCE_MS);
+    const init: RequestInit = { method: 'GET', headers, signal: giveUp.signal };
+    const response = await this.request(path + (search ? `?${search}` : ''), init).finally(() => window.clearTimeout(timer));
     if (response.status === 304) {
       return { data: null, etag };
     }

@@ -9,8 +9,15 @@ import { kernelOf } from './notebooks';
 const TARGET = 'autoglm.study';
 const PATIENCE = 3000;
 
+/** Which study a record is of; `created_at` is null in records of older versions. */
+export interface RecordOf {
+  name: string;
+  identity: string;
+  created_at: number | null;
+}
+
 /** A transport to the study in the kernel of the notebook around `node`; null where it does not know it. */
-export async function kernelTransport(node: HTMLElement, name: string, identity: string): Promise<Transport | null> {
+export async function kernelTransport(node: HTMLElement, study: RecordOf): Promise<Transport | null> {
   const kernel = kernelOf(node);
   if (!kernel || !kernel.handleComms) {
     return null;
@@ -41,7 +48,7 @@ export async function kernelTransport(node: HTMLElement, name: string, identity:
       callbacks.forEach(callback => callback());
     };
   });
-  comm.open({ name, identity });
+  comm.open({ ...study });
   if (!(await first)) {
     if (alive && !comm.isDisposed) {
       comm.close();

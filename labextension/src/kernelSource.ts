@@ -13,7 +13,7 @@ export interface Parts {
   facts?: Record<string, unknown>;
   curve?: { points?: [number, number][] };
   notes?: { notes?: unknown[]; total?: number };
-  readings?: Record<string, (number | null)[]>;
+  readings?: Record<string, unknown[]>;
 }
 
 export interface Transport {
@@ -41,7 +41,7 @@ export function headOf(parts: Parts): Head {
 }
 
 /** Readings from their columns. */
-export function readingsOf(columns: Record<string, (number | null)[]> | undefined): Reading[] {
+export function readingsOf(columns: Record<string, unknown[]> | undefined): Reading[] {
   const times = columns?.t ?? [];
   const names = Object.keys(columns ?? {});
   return times.map((_, i) => Object.fromEntries(names.map(name => [name, columns?.[name][i] ?? null])) as unknown as Reading);
@@ -63,6 +63,7 @@ export function pointsFrom(data: Record<string, unknown>, buffers: readonly Data
     values,
     states: String(data.states ?? ''),
     parameters: data.parameters as Points['parameters'],
+    proposed_by: (data.proposed_by ?? undefined) as Points['proposed_by'],
     objectives: data.objectives as Points['objectives']
   };
 }

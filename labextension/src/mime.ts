@@ -39,7 +39,7 @@ class RenderedStudy extends Widget implements IRenderMime.IRenderer {
     }
     this.model = model;
     const folded = (given as Snapshot & { folded?: boolean }).folded === true && !RESTING.has(given.study.state);
-    const key = JSON.stringify([given.study.name, given.study.identity]);
+    const key = JSON.stringify([given.study.name, given.study.identity, given.study.created_at]);
     if (key !== this.key) {
       this.drop();
       this.key = key;

@@ -6,10 +6,14 @@ import { Api, type StudyLine } from './api';
 import { KernelSource } from './kernelSource';
 import { kernelTransport } from './kernelComm';
 import type { Snapshot, StudySource } from './card/source';
+import { finite } from './card/words';
 import { ServerSource } from './serverSource';
+import { sameStudy } from './sameStudy';
 import { words } from './words';
 
 const LIST_MS = 5000;
+/** A record of a study that has ended looks a few times for a late note or decision, then never again. */
+const RESTING_ASKS = 3;
 let listed: { at: number; studies: Promise<StudyLine[]> } | null = null;
 
 function api(): Api {
@@ -34,11 +38,13 @@ export async function liveSource(
   node: HTMLElement,
   visible: () => boolean
 ): Promise<StudySource | null> {
-  const { name, identity } = snapshot.study;
-  for (const line of (await studies()).filter(study => study.name === name)) {
+  const { name, identity, created_at } = snapshot.study;
+  const options = { visible, interval: 1000, restingAsks: RESTING_ASKS };
+  const alike = (line: StudyLine) => line.name === name && sameStudy({ created_at: line.created_at }, { created_at });
+  for (const line of (await studies()).filter(alike)) {
     try {
-      const source = await ServerSource.open(api(), { home: line.home, name }, { visible, interval: 1000 });
-      if (source.head().study?.identity === identity) {
+      const source = await ServerSource.open(api(), { home: line.home, name }, options);
+      if (sameStudy(source.head().study, { identity, created_at })) {
         return source;
       }
       source.dispose();
@@ -47,7 +53,7 @@ export async function liveSource(
     }
   }
   const trans = words();
-  const transport = await kernelTransport(node, name, identity);
+  const transport = await kernelTransport(node, { name, identity, created_at: finite(created_at) });
   return transport ? new KernelSource(transport, trans.__('The kernel does not answer. It may be busy or gone.')) : null;
 }
 

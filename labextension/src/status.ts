@@ -45,7 +45,7 @@ export class StatusItem extends Widget {
     const best = first && finite(first.best_value) !== null ? score(first.best_value) : '';
     const named = first ? [clean(first.name, 30), best].filter(Boolean).join(' ') : '';
     setText(this.text, running.length ? `${running.length} · ${named}` : '0');
-    const told = best ? trans.__('%1: best %2 %3', clean(first.name, 60), best, metricName(first.metric)) : '';
+    const told = best ? trans.__('%1: best %2 %3', clean(first.name, 60), best, metricName(first.metric, trans)) : '';
     const label = [count, told, trans.__('Open the list of studies')].filter(Boolean).join('. ');
     setAttribute(this.button, 'aria-label', `${this.text.textContent}. ${label}`);
     setAttribute(this.button, 'title', label);

@@ -20,6 +20,8 @@ const WAITING: ReadonlySet<string> = new Set(['queued', 'paused']);
 const GLANCE_MS = 10_000;
 const QUIET_MS = 30_000;
 const LONGEST_MS = 120_000;
+/** The longest pause while somebody looks at the list. */
+const PATIENT_MS = 10_000;
 
 export function atWork(study: StudyLine): boolean {
   return AT_WORK.has(study.state);
@@ -134,11 +136,16 @@ export class Studies {
   }
 
   private async ask(): Promise<void> {
+    const turn = ++this.asked;
     try {
       const [answer, machine] = await Promise.all([
         this.api.studies(this.etag),
         this.open ? this.api.resources() : Promise.resolve(null)
       ]);
+      if (turn < this.told) {
+        return; // a later question was answered first
+      }
+      this.told = turn;
       const returned = !this.answered || this.failure !== '';
       this.answered = true;
       this.failure = '';
@@ -165,9 +172,7 @@ export class Studies {
   private pace(): void {
     const busy = this.list.some(study => atWork(study) || WAITING.has(study.state));
     const interval = this.open ? (busy ? this.interval : Math.max(this.interval, 3000)) : busy ? GLANCE_MS : QUIET_MS;
-    if (interval !== this.poll.frequency.interval) {
-      this.poll.frequency = { interval, backoff: true, max: LONGEST_MS };
-    }
+    this.poll.frequency = { interval, backoff: true, max: this.open ? Math.max(interval, PATIENT_MS) : LONGEST_MS };
   }
 
   private list: StudyLine[] = [];
@@ -176,6 +181,8 @@ export class Studies {
   private etag = '';
   private failure = '';
   private answered = false;
+  private asked = 0;
+  private told = 0;
   private started = false;
   private open = false;
   private interval = 2000;

@@ -74,9 +74,10 @@ export const studyPlugin: JupyterFrontEndPlugin<void> = {
     restorer?.add(sidebar, 'autoglm-sidebar');
 
     const openPage = async ({ home, name }: StudyId) => {
-      let tab = pages.find(given => given.content.study.home === home && given.content.study.name === name);
+      const there = () => pages.find(given => given.content.study.home === home && given.content.study.name === name);
+      const { StudyPage, studyTab } = await import('./page');
+      let tab = there(); // asked for twice in a moment, a study has one page all the same
       if (!tab) {
-        const { StudyPage, studyTab } = await import('./page');
         const interval = () => 1000 * settings.values.pollInterval;
         tab = studyTab(new StudyPage(studies.api, { home, name }, trans, interval), trans);
         app.shell.add(tab, 'main', { type: 'AutoGLM' });

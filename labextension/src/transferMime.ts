@@ -1,4 +1,7 @@
-/** Draws a transfer record. No command makes one yet: until there is a transfer room, only tests do. */
+/**
+ * Draws a transfer record. No command makes one yet: until there is a transfer room, only tests do, and every record is
+ * drawn as an example, a foreign notebook's too.
+ */
 
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { Widget } from '@lumino/widgets';
@@ -22,6 +25,12 @@ export class RenderedTransfer extends Widget implements IRenderMime.IRenderer {
       this.card?.dispose();
       this.card = new TransferCard(this.node, record, words(this.options.translator));
     }
+  }
+
+  override dispose(): void {
+    this.card?.dispose();
+    this.card = null;
+    super.dispose();
   }
 
   private card: TransferCard | null = null;

@@ -6,6 +6,7 @@
 import { DOMWidgetModel, DOMWidgetView, type ISerializers } from '@jupyter-widgets/base';
 
 import type { StudyCard } from './card/card';
+import type { PanelCard } from './card/panelCard';
 import { KernelSource, type Parts, type Transport } from './kernelSource';
 import { MODULE_NAME } from './names';
 import { words } from './words';
@@ -27,6 +28,7 @@ export class StudyModel extends DOMWidgetModel {
       _view_name: StudyModel.view_name,
       _view_module: MODULE_NAME,
       _view_module_version: VERSION,
+      panel: 'card',
       head: {},
       facts: {},
       curve: {},
@@ -44,7 +46,7 @@ export class StudyModel extends DOMWidgetModel {
 }
 
 export class StudyView extends DOMWidgetView {
-  private card: StudyCard | null = null;
+  private card: StudyCard | PanelCard | null = null;
   private source: KernelSource | null = null;
 
   override render(): void {
@@ -61,7 +63,7 @@ export class StudyView extends DOMWidgetView {
 
   /** The card's code is fetched when the first one is shown. */
   private async draw(): Promise<void> {
-    const { StudyCard } = await import('./card/card');
+    const [{ StudyCard }, { PanelCard, isPanel }] = await Promise.all([import('./card/card'), import('./card/panelCard')]);
     if (!this.model || this.card || !this.el) {
       return;
     }
@@ -70,7 +72,8 @@ export class StudyView extends DOMWidgetView {
       transportOf(this.model as StudyModel),
       trans.__('The kernel does not answer. It may be busy or gone; the record keeps what is known.')
     );
-    this.card = new StudyCard(this.el, this.source, trans);
+    const panel: unknown = this.model.get('panel');
+    this.card = isPanel(panel) ? new PanelCard(this.el, this.source, trans, panel) : new StudyCard(this.el, this.source, trans);
   }
 }
 

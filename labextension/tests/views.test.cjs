@@ -3,7 +3,7 @@ const { test } = require('node:test');
 
 const { brushKey, inside } = require('../lib/cjs/card/parallel.js');
 const { asColumn, bestIndices, columnValue, foundParameters } = require('../lib/cjs/card/parameters.js');
-const { changes, envelope } = require('../lib/cjs/card/spacePanel.js');
+const { envelope } = require('../lib/cjs/card/spacePanel.js');
 const { bars, verdict } = require('../lib/cjs/card/transfer.js');
 const { PAGE, TrialList } = require('../lib/cjs/card/trialList.js');
 const { mergeTrials, placeOf } = require('../lib/cjs/card/pointSet.js');
@@ -68,13 +68,6 @@ test('the band of late proposals narrows with the search', () => {
   const width = ([, low, high]) => high - low;
   assert.ok(width(band[band.length - 1]) < 0.3 * width(band[0]));
   assert.deepEqual(envelope([1, 2], [0.1, 0.2]), []);
-});
-
-test('a history of ranges is read tolerantly and in order', () => {
-  const told = changes({ history: [{ trial: 9, name: 'rank', low: 4, high: 8, because: 'x' }, { trial: 2, name: 'rank', low: 'a' }, 7, { name: 'y' }] });
-  assert.deepEqual(told.map(c => c.trial), [2, 9]);
-  assert.equal(told[0].low, null);
-  assert.deepEqual(changes({}), []);
 });
 
 test('transfer is a gain or a loss only when its interval keeps clear of zero', () => {

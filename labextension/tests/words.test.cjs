@@ -47,3 +47,10 @@ test('a name like that of a built-in property is a name', () => {
   assert.equal(words.metricName('constructor'), 'constructor');
   assert.equal(words.configLine({}, ['toString']), '');
 });
+
+test('what a person reads is in the reader’s language, booleans and units too', () => {
+  const chinese = { __: text => ({ yes: '是', no: '否', 'memory (GB)': '内存（GB）' })[text] ?? text, _n: text => text };
+  assert.equal(words.configLine({ dropout: true, rank: 8 }, [], chinese), 'dropout 是 · rank 8');
+  assert.equal(words.number([false, 2], 3, chinese), '否+2');
+  assert.equal(words.metricName('memory_gb', chinese), '内存（GB）');
+});

@@ -13,6 +13,8 @@ import { finite, score, TRIAL_MARKS, trialStateName } from './words';
 
 const HEIGHT = 236;
 const SHOWN = 40;
+/** Lines differ by pattern and width too, not by colour alone. */
+const SIGNS: Record<string, string> = { best: '━', completed: '╍', pruned: '┈', quiet: '─' };
 
 export class CurvesPanel implements Panel {
   readonly root: HTMLElement;
@@ -71,7 +73,7 @@ export class CurvesPanel implements Panel {
     });
     this.nothing = empty(trans.__('No trial has been evaluated yet.'));
     const sign = (kind: string, text: string): HTMLElement =>
-      h('span', { class: 'autoglm-Legend' }, h('span', { class: `autoglm-sign autoglm-is-${kind}`, 'aria-hidden': 'true' }, kind === 'pruned' ? '┅' : '━'), ` ${text}`);
+      h('span', { class: 'autoglm-Legend' }, h('span', { class: `autoglm-sign autoglm-is-${kind}`, 'aria-hidden': 'true' }, SIGNS[kind] ?? '━'), ` ${text}`);
     this.figure.setExtra(
       sign('best', trans.__('best')),
       sign('completed', trans.__('running')),
@@ -176,9 +178,9 @@ export class CurvesPanel implements Panel {
       u.ctx.strokeStyle =
         kind === 'best' ? colours.best : kind === 'running' ? colours.completed : kind === 'pruned' ? colours.pruned : colours.quiet;
       u.ctx.globalAlpha = marked || weight(trial) ? 1 : 0.5;
-      u.ctx.lineWidth = (marked ? 4 : weight(trial) ? 2.5 : 1.3) * ratio;
+      u.ctx.lineWidth = (marked ? 4 : kind === 'best' ? 3 : kind === 'running' ? 2 : 1.3) * ratio;
       u.ctx.lineCap = 'round';
-      u.ctx.setLineDash(kind === 'pruned' ? [5 * ratio, 4 * ratio] : []);
+      u.ctx.setLineDash(kind === 'pruned' ? [2 * ratio, 4 * ratio] : kind === 'running' ? [9 * ratio, 5 * ratio] : []);
       u.ctx.stroke(path);
     }
     u.ctx.restore();

@@ -1,22 +1,26 @@
 /**
  * What is known of one trial, below the table: its whole configuration, why it was proposed, why it
- * ended, its notes; and the line in which a note is written. Its height never changes.
+ * ended, its tags and notes; and the line in which one is written. Its height never changes.
  */
 
 import type { Context } from './context';
-import { h, setHidden, setText } from './dom';
+import { h, setAttribute, setHidden, setText } from './dom';
 import type { Note, Trial } from './source';
 import { Story } from './story';
+import { TagList, tagsOn, type Tag } from './tags';
 import { clean, configLine, score } from './words';
 
 export class Detail {
   readonly root: HTMLElement;
   private readonly first = h('div', { class: 'autoglm-Line' });
   private readonly second = h('div', { class: 'autoglm-Line autoglm-Quiet' });
-  private readonly third = h('div', { class: 'autoglm-Line' });
+  private readonly tags = new TagList();
+  private readonly said = h('span', { class: 'autoglm-Line' });
+  private readonly third = h('div', { class: 'autoglm-Detail-notes' }, this.tags.root, this.said);
   private readonly form: HTMLFormElement;
   private readonly input: HTMLInputElement;
   private trial: Trial | null = null;
+  private kind: 'comment' | 'tag' = 'comment';
   private back: HTMLElement | null = null;
 
   constructor(private readonly ctx: Context) {
@@ -24,6 +28,7 @@ export class Detail {
     this.input = h('input', {
       type: 'text',
       class: 'autoglm-Input',
+      'data-testid': 'autoglm-note-input',
       maxlength: 10000,
       onkeydown: (event: KeyboardEvent) => {
         if (event.key === 'Escape') {
@@ -54,7 +59,7 @@ export class Detail {
   show(trial: Trial, story: Story): void {
     this.trial = trial;
     const { trans } = this.ctx;
-    const config = configLine(trial.config ?? {});
+    const config = configLine(trial.config ?? {}, [], trans);
     setText(this.first, `#${trial.number} · ${config}`);
     this.first.title = config;
     const parts = [
@@ -68,8 +73,16 @@ export class Detail {
     ];
     setText(this.second, parts.filter(Boolean).join(' · '));
     this.second.title = this.second.textContent ?? '';
-    setText(this.third, this.notes(story.head.notes ?? [], trial.number));
-    this.third.title = this.third.textContent ?? '';
+    const notes = story.head.notes ?? [];
+    setText(this.said, this.comments(notes, trial.number));
+    setAttribute(this.said, 'title', this.said.textContent || null);
+    const { source } = this.ctx;
+    this.tags.update(tagsOn(notes, trial.number), {
+      label: trans.__('Tags of trial %1', trial.number),
+      removeLabel: tag => trans.__('Remove the tag %1 from trial %2', tag, trial.number),
+      remove: this.ctx.can && source.removeNote ? tag => this.untag(tag, trial.number) : null,
+      after: () => this.root.parentElement?.querySelector<HTMLElement>('tr[tabindex="0"]')
+    });
   }
 
   /** Notes may have come in since. */
@@ -80,13 +93,17 @@ export class Detail {
     }
   }
 
-  /** Open the line for a note on the trial shown. */
-  write(): void {
+  /** Open the line for a note or a tag on the trial shown. */
+  write(kind: 'comment' | 'tag'): void {
     if (!this.trial) {
       return;
     }
+    this.kind = kind;
     this.back = document.activeElement as HTMLElement | null;
-    const label = this.ctx.trans.__('Note on trial %1', this.trial.number);
+    const { trans } = this.ctx;
+    const n = this.trial.number;
+    const label = kind === 'tag' ? trans.__('New tag on trial %1', n) : trans.__('Note on trial %1', n);
+    this.input.maxLength = kind === 'tag' ? 60 : 10_000;
     this.input.setAttribute('aria-label', label);
     this.input.placeholder = label;
     this.input.value = '';
@@ -97,14 +114,17 @@ export class Detail {
 
   private save(): void {
     const text = this.input.value.trim();
-    const trial = this.trial;
+    const { trial, kind } = this;
     this.close();
     if (text && trial) {
       const { trans } = this.ctx;
-      setText(this.third, text);
+      const n = trial.number;
+      if (kind === 'comment') {
+        setText(this.said, text);
+      }
       this.ctx.attempt(async () => {
-        await this.ctx.source.note({ trial: trial.number, kind: 'comment', text });
-        this.ctx.announce(trans.__('Note on trial %1 saved', trial.number));
+        await this.ctx.source.note({ trial: n, kind, text });
+        this.ctx.announce(kind === 'tag' ? trans.__('Trial %1 tagged', n) : trans.__('Note on trial %1 saved', n));
       });
     }
   }
@@ -112,14 +132,25 @@ export class Detail {
   private close(): void {
     setHidden(this.form, true);
     setHidden(this.third, false);
-    this.back?.focus();
+    const row = this.root.parentElement?.querySelector<HTMLElement>('tr[tabindex="0"]');
+    (this.back?.isConnected ? this.back : row)?.focus(); // the row may have been drawn anew
     this.back = null;
   }
 
-  private notes(notes: readonly Note[], trial: number): string {
+  private untag(tag: Tag, trial: number): void {
+    const { trans, source } = this.ctx;
+    this.ctx.attempt(async () => {
+      for (const id of tag.ids) {
+        await source.removeNote?.(id);
+      }
+      this.ctx.announce(trans.__('Tag %1 removed from trial %2', tag.text, trial));
+    });
+  }
+
+  private comments(notes: readonly Note[], trial: number): string {
     return notes
-      .filter(n => n.trial === trial && n.kind !== 'star')
-      .map(n => `${n.kind === 'tag' ? '# ' : ''}${clean(n.text, 300)}${n.author ? ` (${clean(n.author, 40)})` : ''}`)
+      .filter(n => n.trial === trial && n.kind === 'comment')
+      .map(n => `${clean(n.text, 300)}${n.author ? ` (${clean(n.author, 40)})` : ''}`)
       .join(' · ');
   }
 }

@@ -99,7 +99,7 @@ export class Editor {
     if (choices) {
       control = h('select', { id, class: 'autoglm-Input', onchange: change });
       for (const choice of choices) {
-        const option = h('option', { value: choice }, number(JSON.parse(choice)));
+        const option = h('option', { value: choice }, number(JSON.parse(choice), 3, this.ctx.trans));
         option.selected = choice === JSON.stringify(value);
         control.append(option);
       }

@@ -28,6 +28,7 @@ export interface FigureOptions {
 }
 
 const MAX_ROWS = 500;
+const LOWEST_TABLE = 132;
 
 export class Figure {
   readonly root: HTMLElement;
@@ -95,6 +96,12 @@ export class Figure {
   /** Show a fact under the chart, for example what the pointer is over. */
   setLine(text: string): void {
     setText(this.line, text);
+  }
+
+  /** Give chart and table another height, where the number of rows decides it. */
+  setHeight(pixels: number): void {
+    this.stage.style.height = `${pixels}px`;
+    this.holder.style.height = `${Math.max(pixels, LOWEST_TABLE)}px`;
   }
 
   /** Draw the table anew if it is open. */
@@ -165,4 +172,10 @@ export class Figure {
     this.options.mark?.(index);
     this.setLine(index === null ? '' : (this.options.describe?.(index) ?? ''));
   }
+}
+
+/** A figure below its title. */
+export function titled(figure: Figure): HTMLElement {
+  const title = figure.root.getAttribute('aria-label') ?? '';
+  return h('div', { class: 'autoglm-Titled' }, h('div', { class: 'autoglm-Title' }, title), figure.root);
 }

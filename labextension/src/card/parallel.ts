@@ -144,7 +144,7 @@ export class Parallel {
   }
 
   private label(axis: Axis, at: number): string {
-    return axis.parameter ? number(valueAt(axis.parameter, at)) : score(axis.range[0] + at * (axis.range[1] - axis.range[0]));
+    return axis.parameter ? number(valueAt(axis.parameter, at), 3, this.trans) : score(axis.range[0] + at * (axis.range[1] - axis.range[0]));
   }
 
   private x(i: number): number {

@@ -1,8 +1,9 @@
-/** Which hyper-parameters mattered: parallel co-ordinates of the best trials, and importance bars. */
+/** Which hyper-parameters mattered: what each explains, and parallel co-ordinates of the best trials. */
 
 import type { Context, Panel } from './context';
 import { empty, h, setHidden } from './dom';
 import { Figure, type TableData } from './figure';
+import { ImportanceBars } from './importanceBars';
 import { Parallel, positions, type Line } from './parallel';
 import { span } from './scale';
 import type { Points, Value } from './source';
@@ -62,8 +63,7 @@ export class ParametersPanel implements Panel {
   private readonly figure: Figure;
   private readonly parallel: Parallel;
   private readonly nothing: HTMLElement;
-  private readonly bars = h('div', { class: 'autoglm-Bars' });
-  private barsKey = '';
+  private readonly bars: ImportanceBars;
   private points: Points | null = null;
   private asked = -1;
   private askedAt = 0;
@@ -87,7 +87,8 @@ export class ParametersPanel implements Panel {
     this.parallel = new Parallel(trans, HEIGHT, chosen => this.onSelect(chosen));
     this.figure.stage.append(this.parallel.root);
     this.nothing = empty(trans.__('No trial has been completed yet.'));
-    this.root = h('div', { class: 'autoglm-Panel autoglm-Scroll' }, this.nothing, this.figure.root, this.bars);
+    this.bars = new ImportanceBars(ctx);
+    this.root = h('div', { class: 'autoglm-Panel autoglm-Scroll' }, this.nothing, this.figure.root, this.bars.root);
   }
 
   update(): void {
@@ -103,7 +104,7 @@ export class ParametersPanel implements Panel {
         .then(points => this.draw(points))
         .catch(() => (this.asked = -1));
     }
-    this.drawBars();
+    this.bars.update(this.story);
   }
 
   dispose(): void {
@@ -167,7 +168,7 @@ export class ParametersPanel implements Panel {
       return '';
     }
     const values = this.config(line.number);
-    const words = this.parameters.map((p, k) => `${clean(p.name, 30)} ${number(values[k])}`).join(', ');
+    const words = this.parameters.map((p, k) => `${clean(p.name, 30)} ${number(values[k], 3, this.ctx.trans)}`).join(', ');
     return `#${line.number} · ${score(this.story.maximize ? line.value : -line.value)} · ${words}`;
   }
 
@@ -180,57 +181,8 @@ export class ParametersPanel implements Panel {
       rows: rows.map(line => [
         `#${line.number}`,
         score(this.story.maximize ? line.value : -line.value),
-        ...this.config(line.number).map(v => number(v))
+        ...this.config(line.number).map(v => number(v, 3, trans))
       ])
     };
-  }
-
-  private drawBars(): void {
-    const { trans } = this.ctx;
-    const given = this.story.head.importance ?? [];
-    const key = JSON.stringify(given);
-    if (key === this.barsKey) {
-      return;
-    }
-    this.barsKey = key;
-    if (!given.length) {
-      this.bars.replaceChildren();
-      return;
-    }
-    const rows = [...given].sort((a, b) => b.value - a.value).slice(0, 12);
-    const most = Math.max(...rows.map(r => r.high ?? r.value), 1e-9);
-    const items = rows.map(r => {
-      const bar = h('div', { class: 'autoglm-Bar-fill' });
-      bar.style.width = `${Math.max(0, Math.min(1, r.value / most)) * 100}%`;
-      const parts: HTMLElement[] = [bar];
-      if (finite(r.low) !== null && finite(r.high) !== null) {
-        const whisker = h('div', { class: 'autoglm-Bar-whisker' });
-        const low = Math.max(0, Math.min(1, (r.low as number) / most));
-        whisker.style.left = `${low * 100}%`;
-        whisker.style.width = `${Math.max(0, Math.min(1, (r.high as number) / most) - low) * 100}%`;
-        parts.push(whisker);
-      }
-      const interval = finite(r.low) !== null ? ` (${score(r.low)}–${score(r.high)})` : '';
-      return h(
-        'tr',
-        {},
-        h('th', { scope: 'row' }, clean(r.parameter, 40)),
-        h('td', { class: 'autoglm-Bar-cell' }, h('div', { class: 'autoglm-Bar-track', 'aria-hidden': 'true' }, ...parts)),
-        h('td', { class: 'autoglm-Numeric' }, score(r.value) + interval)
-      );
-    });
-    this.bars.replaceChildren(
-      h(
-        'table',
-        { class: 'autoglm-Table' },
-        h('caption', {}, trans.__('Importance: share of the differences in value that each explains')),
-        h(
-          'thead',
-          { class: 'autoglm-Hidden' },
-          h('tr', {}, h('th', { scope: 'col' }, trans.__('Name')), h('td', {}), h('th', { scope: 'col' }, trans.__('Importance')))
-        ),
-        h('tbody', {}, ...items)
-      )
-    );
   }
 }

@@ -7,7 +7,7 @@ import uPlot from 'uplot';
 
 import { onThemeChange, palette, type Palette } from './theme';
 
-export type Shape = 'disc' | 'ring' | 'cross' | 'star';
+export type Shape = 'disc' | 'ring' | 'cross' | 'star' | 'square';
 
 export interface PlotSpec {
   /** Options that depend on the colours; called again when the theme changes. */
@@ -40,6 +40,10 @@ export function addMark(path: Path2D, shape: Shape, x: number, y: number, size: 
     path.lineTo(x + size, y - size);
     return;
   }
+  if (shape === 'square') {
+    path.rect(x - size, y - size, 2 * size, 2 * size);
+    return;
+  }
   if (shape === 'star') {
     for (let i = 0; i <= 10; i++) {
       const radius = i % 2 ? size * 0.75 : size * 1.7;
@@ -57,7 +61,7 @@ export function addMark(path: Path2D, shape: Shape, x: number, y: number, size: 
   path.arc(x, y, size, 0, 2 * Math.PI);
 }
 
-/** Draw a path of marks: rings and crosses by their line, discs and stars filled. */
+/** Draw a path of marks: rings and crosses by their line, the others filled. */
 export function drawMarks(ctx: CanvasRenderingContext2D, path: Path2D, shape: Shape, colour: string, width: number): void {
   ctx.save();
   if (shape === 'ring' || shape === 'cross') {
@@ -79,6 +83,8 @@ export class Plot {
   colours: Palette;
   private readonly observer: ResizeObserver;
   private readonly stop: () => void;
+  /** The theme changed while the chart was hidden. */
+  private stale = false;
 
   constructor(
     private readonly host: HTMLElement,
@@ -116,7 +122,7 @@ export class Plot {
     if (!width) {
       return;
     }
-    if (!this.uplot) {
+    if (!this.uplot || this.stale) {
       this.rebuild();
     } else if (Math.abs(this.uplot.width - width) > 1) {
       this.uplot.setSize({ width, height: this.spec.height });
@@ -125,6 +131,7 @@ export class Plot {
 
   private rebuild(): void {
     const width = this.host.clientWidth;
+    this.stale = !width;
     if (!width) {
       return;
     }

@@ -2,10 +2,11 @@
 
 import type { Context, Panel } from './context';
 import { h, table } from './dom';
+import type { Trans } from './source';
 import { clean, duration, finite, number } from './words';
 
 /** Nested facts as rows, keys joined by a dot, at most `limit` of them. */
-export function flat(value: unknown, prefix = '', limit = 60): [string, string][] {
+export function flat(value: unknown, trans?: Trans, prefix = '', limit = 60): [string, string][] {
   const rows: [string, string][] = [];
   if (typeof value !== 'object' || value === null) {
     return rows;
@@ -13,11 +14,11 @@ export function flat(value: unknown, prefix = '', limit = 60): [string, string][
   for (const [key, item] of Object.entries(value)) {
     const name = clean(`${prefix}${key}`, 60);
     if (Array.isArray(item)) {
-      rows.push([name, clean(item.map(v => number(v)).join(', '), 300)]);
+      rows.push([name, clean(item.map(v => number(v, 3, trans)).join(', '), 300)]);
     } else if (typeof item === 'object' && item !== null) {
-      rows.push(...flat(item, `${name}.`, limit));
+      rows.push(...flat(item, trans, `${name}.`, limit));
     } else if (item !== null && item !== '') {
-      rows.push([name, clean(typeof item === 'number' ? number(item, 6) : item, 300)]);
+      rows.push([name, clean(typeof item === 'number' || typeof item === 'boolean' ? number(item, 6, trans) : item, 300)]);
     }
   }
   return rows.slice(0, limit);
@@ -46,11 +47,11 @@ export class ProvenancePanel implements Panel {
       [trans.__('executor'), study.executor],
       [trans.__('device'), study.device]
     ];
-    const rows = facts.filter(([, v]) => v !== null && v !== undefined && v !== '').map(([name, v]) => [name, number(v)]);
+    const rows = facts.filter(([, v]) => v !== null && v !== undefined && v !== '').map(([name, v]) => [name, number(v, 3, trans)]);
     if (finite(study.active_seconds) !== null) {
       rows.push([trans.__('training time'), duration(study.active_seconds, trans)]);
     }
-    rows.push(...flat(head.provenance));
+    rows.push(...flat(head.provenance, trans));
     const parts: HTMLElement[] = [];
     if (study.cell) {
       const lead = study.notebook

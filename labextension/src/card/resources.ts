@@ -1,13 +1,12 @@
-/** CPU, memory and GPU over time, and which trials train together. */
-
-import type uPlot from 'uplot';
+/** CPU, memory and GPU over time, in all and by process, and which trials train together. */
 
 import type { Context, Panel } from './context';
 import { empty, h, setHidden, table } from './dom';
-import { Figure } from './figure';
+import { Figure, titled } from './figure';
 import { runName, stepCosts } from './packs';
-import { axis, Plot } from './plot';
-import { tickLabel, ticks } from './scale';
+import type { Plot } from './plot';
+import { ProcessCharts } from './processCharts';
+import { readingPlot } from './readingPlot';
 import type { Packs, Reading } from './source';
 import { clean, clock, finite, share } from './words';
 
@@ -38,6 +37,7 @@ export class ResourcesPanel implements Panel {
   private readonly load: Figure;
   private readonly memory: Figure;
   private readonly plots: Plot[];
+  private readonly each: ProcessCharts;
   private readonly packs = h('div', { class: 'autoglm-Packs' });
   private readonly nothing: HTMLElement;
   private readonly charts: HTMLElement;
@@ -79,12 +79,13 @@ export class ResourcesPanel implements Panel {
     this.load = figure(trans.__('Use of CPU and GPU, per cent of the machine'));
     this.memory = figure(trans.__('Memory in GB'));
     this.plots = [
-      this.plot(this.load, true, r => [r.machine_cpu_percent, r.gpu_percent]),
-      this.plot(this.memory, false, r => [r.memory_gb, r.gpu_memory_gb])
+      this.plot(this.load, 100, r => [r.machine_cpu_percent, r.gpu_percent]),
+      this.plot(this.memory, null, r => [r.memory_gb, r.gpu_memory_gb])
     ];
+    this.each = new ProcessCharts(ctx);
     this.nothing = empty(trans.__('No reading yet.'));
     this.charts = h('div', { class: 'autoglm-Pair' }, titled(this.load), titled(this.memory));
-    this.root = h('div', { class: 'autoglm-Panel autoglm-Scroll' }, this.nothing, this.charts, this.packs);
+    this.root = h('div', { class: 'autoglm-Panel autoglm-Scroll' }, this.nothing, this.charts, this.each.root, this.packs);
     const legend = (): HTMLElement[] => [
       h('span', { class: 'autoglm-Legend' }, h('span', { class: 'autoglm-sign autoglm-is-completed', 'aria-hidden': 'true' }, '━'), ' CPU'),
       h('span', { class: 'autoglm-Legend' }, h('span', { class: 'autoglm-sign autoglm-is-baseline', 'aria-hidden': 'true' }, '╍'), ' GPU')
@@ -103,6 +104,7 @@ export class ResourcesPanel implements Panel {
       this.readings = readings;
       setHidden(this.nothing, readings.length > 0);
       setHidden(this.charts, readings.length === 0);
+      this.each.update(readings);
       if (last) {
         this.load.setSummary(resourceLine(readings));
         this.memory.setSummary(resourceLine(readings));
@@ -116,42 +118,19 @@ export class ResourcesPanel implements Panel {
 
   dispose(): void {
     this.plots.forEach(plot => plot.dispose());
+    this.each.dispose();
   }
 
-  private plot(figure: Figure, percent: boolean, of: (r: Reading) => (number | null)[]): Plot {
-    const columns = (): (number | null)[][] => [0, 1].map(i => this.readings.map(r => finite(of(r)[i])));
-    return new Plot(figure.stage, {
+  private plot(figure: Figure, most: number | null, of: (r: Reading) => (number | null)[]): Plot {
+    return readingPlot(figure.stage, {
       height: HEIGHT,
-      data: () => [this.readings.map(r => r.t), ...columns()] as uPlot.AlignedData,
-      options: colours => ({
-        padding: [8, 10, 0, 0],
-        legend: { show: false },
-        cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
-        scales: {
-          x: { time: true },
-          y: {
-            range: (u, min, max) => (percent ? [0, 100] : [0, Math.max(1e-3, (max || 1) * 1.15)])
-          }
-        },
-        axes: [
-          axis(colours, {
-            size: 24,
-            grid: { show: false },
-            space: 90,
-            values: (u, splits) => splits.map((s, i) => (i === splits.length - 1 ? '' : time(s, splits)))
-          }),
-          axis(colours, {
-            size: 42,
-            splits: (u, i, min, max) => ticks(min, max, 4),
-            values: (u, splits) => splits.map(s => tickLabel(s, splits))
-          })
-        ],
-        series: [
-          {},
-          { stroke: colours.completed, width: 2, points: { show: false } },
-          { stroke: colours.baseline, width: 2, dash: [6, 4], points: { show: false } }
-        ]
-      })
+      most,
+      times: () => this.readings.map(r => r.t),
+      lines: () => [0, 1].map(i => this.readings.map(r => finite(of(r)[i]))),
+      strokes: colours => [
+        { stroke: colours.completed, dash: [] },
+        { stroke: colours.baseline, dash: [6, 4] }
+      ]
     });
   }
 
@@ -190,16 +169,4 @@ export class ResourcesPanel implements Panel {
     parts.push(...stepCosts(packs, trans).map(text => h('p', {}, text)));
     this.packs.replaceChildren(...parts);
   }
-}
-
-/** A tick of the time axis: with seconds where minutes would not differ. */
-function time(at: number, splits: readonly number[]): string {
-  const seconds = splits.length > 1 && splits[1] - splits[0] < 60;
-  return clock(at, at * 1000) + (seconds ? `:${String(new Date(at * 1000).getSeconds()).padStart(2, '0')}` : '');
-}
-
-/** A figure below its title. */
-export function titled(figure: Figure): HTMLElement {
-  const title = figure.root.getAttribute('aria-label') ?? '';
-  return h('div', { class: 'autoglm-Titled' }, h('div', { class: 'autoglm-Title' }, title), figure.root);
 }

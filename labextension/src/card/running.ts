@@ -33,7 +33,8 @@ export class Running {
 
   constructor(
     private readonly ctx: Context,
-    private readonly edit: (trial: Trial) => void
+    /** Opens a copy in the editor; null where there is none. */
+    private readonly edit: ((trial: Trial) => void) | null
   ) {
     const { trans } = ctx;
     setText(this.title, trans.__('Running now'));
@@ -103,7 +104,7 @@ export class Running {
         });
       }
     });
-    row.edit.addEventListener('click', () => row.trial && this.edit(row.trial));
+    row.edit.addEventListener('click', () => row.trial && this.edit?.(row.trial));
     row.root.append(row.number, row.config, row.progress, row.share, row.value, row.why, row.stop, row.edit);
     return row;
   }
@@ -114,14 +115,14 @@ export class Running {
     row.root.classList.toggle('autoglm-is-free', !trial);
     setAttribute(row.root, 'aria-hidden', trial ? null : 'true');
     setHidden(row.stop, !can);
-    setHidden(row.edit, !can);
+    setHidden(row.edit, !can || !this.edit);
     if (!trial) {
       row.stop.disabled = row.edit.disabled = true;
       return;
     }
     row.edit.disabled = false;
     const name = `#${trial.number}`;
-    const config = configLine(trial.config ?? {}, story.searched);
+    const config = configLine(trial.config ?? {}, story.searched, trans);
     const why = trial.proposed_by ? trans.__('proposed by: %1', clean(trial.proposed_by, 80)) : '';
     setText(row.number, name);
     setText(row.config, config);

@@ -18,6 +18,7 @@ export function pointsOf(trials: readonly Trial[], more: PointsQuery = {}): Poin
   if (more.parameters) {
     const names = [...new Set(ordered.flatMap(t => Object.keys(t.config ?? {})))].sort();
     points.parameters = Object.fromEntries(names.map(name => [name, column(ordered.map(t => t.config?.[name]))]));
+    points.proposed_by = column(ordered.map(t => String(t.proposed_by ?? '').split(';')[0].trim() || null));
   }
   if (more.objectives) {
     const count = Math.max(1, ...ordered.map(t => t.values?.length ?? 0));

@@ -85,6 +85,27 @@ export interface Reading {
   machine_memory_percent: number;
   gpu_percent: number | null;
   gpu_memory_gb: number | null;
+  /** Where the worker has children: itself first, then the largest of them. */
+  processes?: ProcessReading[];
+}
+
+/** One process of a worker's tree. */
+export interface ProcessReading {
+  pid: number;
+  cpu_percent: number;
+  memory_gb: number;
+  gpu_percent: number | null;
+  gpu_memory_gb: number | null;
+}
+
+/** What part of the variation a hyper-parameter explains, 0 to 1, with its 95 % interval. */
+export interface Importance {
+  parameter: string;
+  value: number;
+  low: number;
+  high: number;
+  /** Whether that is more than noise would get. */
+  matters: boolean;
 }
 
 export interface Note {
@@ -171,7 +192,10 @@ export interface Snapshot {
     trial: number | null;
     current: boolean;
   };
-  importance?: { parameter: string; value: number; low?: number; high?: number }[] | null;
+  /** Greatest first; only where there is evidence. */
+  importance?: Importance[];
+  /** After how many trials it was computed, where many more have ended since. */
+  importance_after?: number;
 }
 
 /**
@@ -209,6 +233,8 @@ export interface Points {
   states: string;
   /** Only when asked for: a column for each hyper-parameter; `values` are indices where there are `choices`. */
   parameters?: Record<string, { choices: string[] | null; values: (number | null)[] }>;
+  /** Comes with the parameters where it is known: how each trial was proposed. */
+  proposed_by?: { choices: string[] | null; values: (number | null)[] };
   /** Only when asked for: one list for each objective, the first included. */
   objectives?: (number | null)[][];
 }

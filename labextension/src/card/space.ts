@@ -1,6 +1,6 @@
 /** A search space as `Space.to_json` writes it, read tolerantly: what is searched, and where. */
 
-import type { Config, Value } from './source';
+import type { Config, Trans, Value } from './source';
 import { clean, number } from './words';
 
 export interface Parameter {
@@ -39,12 +39,12 @@ export function searchedNames(space: Record_ | null | undefined): string[] {
 }
 
 /** Where a parameter may lie: "1e-5 to 0.01, log scale". */
-export function rangeWords(p: Parameter, trans: { __(s: string, ...a: unknown[]): string }): string {
+export function rangeWords(p: Parameter, trans: Trans): string {
   if (p.kind === 'constant') {
-    return number(p.value);
+    return number(p.value, 3, trans);
   }
   if (Array.isArray(p.choices) && p.choices.length) {
-    return clean(p.choices.map(c => number(c)).join(', '), 300);
+    return clean(p.choices.map(c => number(c, 3, trans)).join(', '), 300);
   }
   let text = trans.__('%1 to %2', number(p.low), number(p.high));
   if (p.log) {
@@ -57,24 +57,24 @@ export function rangeWords(p: Parameter, trans: { __(s: string, ...a: unknown[])
 }
 
 /** A condition (as `Condition.to_json` writes it) in words: "method in lora, dora". */
-export function conditionWords(condition: unknown): string {
+export function conditionWords(condition: unknown, trans?: Trans): string {
   if (!isRecord(condition)) {
     return '';
   }
   for (const [key, word] of [
-    ['all', ' and '],
-    ['any', ' or ']
+    ['all', trans ? trans.__(' and ') : ' and '],
+    ['any', trans ? trans.__(' or ') : ' or ']
   ] as const) {
     const parts = condition[key];
     if (Array.isArray(parts)) {
       return parts
-        .map(conditionWords)
-        .map(part => (key === 'all' && part.includes(' or ') ? `(${part})` : part))
+        .map(part => [part, conditionWords(part, trans)] as const)
+        .map(([given, part]) => (key === 'all' && isRecord(given) && Array.isArray(given.any) && given.any.length > 1 ? `(${part})` : part))
         .join(word);
     }
   }
   const value = condition.value;
-  const listed = Array.isArray(value) ? value.map(v => number(v)).join(', ') : number(value);
+  const listed = Array.isArray(value) ? value.map(v => number(v, 3, trans)).join(', ') : number(value, 3, trans);
   return clean(`${condition.name} ${condition.op} ${listed}`, 200);
 }
 

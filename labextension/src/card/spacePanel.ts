@@ -1,18 +1,18 @@
 /**
  * Where the search looked: a strip for each hyper-parameter with every trial at its place in time,
- * the range it may lie in and, shaded, the middle four fifths of what was proposed lately.
- *
- * When a snapshot tells of changed ranges (`space.history`: at which trial, why), these are drawn
- * as steps and listed with their reasons.
+ * the range it may lie in and, shaded, the middle four fifths of what was proposed lately. Marks tell
+ * by their shape what proposed a trial; a line leads through those that were the best so far.
  */
 
 import type { Context, Panel } from './context';
 import { empty, h, setHidden, table } from './dom';
+import { ORIGINS, SHAPES, SIGNS, incumbents, origins, originWords, trailRows, trails, trialWords, type Marked, type Origin, type Trail } from './evolution';
 import { Figure, type TableData } from './figure';
-import { asColumn, columnValue } from './parameters';
+import { asColumn } from './parameters';
+import { addMark, drawMarks } from './plot';
 import { quantile, thin } from './scale';
 import type { Points } from './source';
-import { conditionWords, parameters, position, rangeWords, valueAt, type Parameter } from './space';
+import { conditionWords, parameters, rangeWords, valueAt, type Parameter } from './space';
 import { Story } from './story';
 import { onThemeChange, palette } from './theme';
 import { clean, number } from './words';
@@ -20,32 +20,6 @@ import { clean, number } from './words';
 const STRIP = 74;
 const LEFT = 66;
 const RIGHT = 10;
-
-export interface Change {
-  trial: number;
-  name: string;
-  low: number | null;
-  high: number | null;
-  because: string;
-}
-
-/** Changes of ranges that a space tells of; anything that does not read as one is left out. */
-export function changes(space: Record<string, unknown> | null | undefined): Change[] {
-  const given = space?.history;
-  if (!Array.isArray(given)) {
-    return [];
-  }
-  return given
-    .filter(c => typeof c === 'object' && c !== null && typeof c.name === 'string' && Number.isFinite(c.trial))
-    .map(c => ({
-      trial: Number(c.trial),
-      name: String(c.name),
-      low: Number.isFinite(c.low) ? Number(c.low) : null,
-      high: Number.isFinite(c.high) ? Number(c.high) : null,
-      because: clean(c.because ?? '', 300)
-    }))
-    .sort((a, b) => a.trial - b.trial);
-}
 
 /** Quantiles of positions in a sliding window: `[x, low, high]` at each step. */
 export function envelope(xs: readonly number[], at: readonly (number | null)[], steps = 40): [number, number, number][] {
@@ -68,9 +42,15 @@ export class SpacePanel implements Panel {
   readonly root: HTMLElement;
   private readonly nothing: HTMLElement;
   private readonly figure: Figure;
+  private readonly legends = h('div', { class: 'autoglm-Legends' });
   private readonly canvas = h('canvas', { 'aria-hidden': 'true' });
   private readonly facts = h('div', { class: 'autoglm-Facts' });
   private points: Points | null = null;
+  private list: Parameter[] = [];
+  private trails: Trail[] = [];
+  private origins: (Origin | null)[] = [];
+  private best: Marked = { places: new Set(), words: '' };
+  private marked: number | null = null;
   private asked = -1;
   private askedAt = 0;
   private key = '';
@@ -85,16 +65,18 @@ export class SpacePanel implements Panel {
     this.figure = new Figure(ctx, {
       title: trans.__('Where the search looked, trial by trial'),
       height,
-      table: () => this.table()
+      table: () => this.table(),
+      count: () => this.points?.numbers.length ?? 0,
+      describe: i => (this.points ? trialWords(this.points, this.list, this.best, i, trans) : ''),
+      mark: i => {
+        this.marked = i;
+        this.draw();
+      }
     });
     this.figure.stage.append(this.canvas);
-    this.figure.setExtra(
-      h('span', { class: 'autoglm-Legend' }, h('span', { class: 'autoglm-sign autoglm-is-completed', 'aria-hidden': 'true' }, '●'), ` ${trans.__('proposed')}`),
-      h('span', { class: 'autoglm-Legend' }, h('span', { class: 'autoglm-sign autoglm-is-best', 'aria-hidden': 'true' }, '★'), ` ${trans.__('best')}`),
-      h('span', { class: 'autoglm-Legend' }, h('span', { class: 'autoglm-sign autoglm-is-band', 'aria-hidden': 'true' }, '▒'), ` ${trans.__('middle four fifths of late proposals')}`)
-    );
+    this.legend();
     this.nothing = empty(trans.__('No trial has been proposed yet.'));
-    this.root = h('div', { class: 'autoglm-Panel autoglm-Scroll' }, this.facts, this.nothing, this.figure.root);
+    this.root = h('div', { class: 'autoglm-Panel autoglm-Scroll' }, this.facts, this.nothing, this.legends, this.figure.root);
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.figure.stage);
     this.stop = onThemeChange(() => this.draw());
@@ -105,21 +87,24 @@ export class SpacePanel implements Panel {
     this.story = new Story(head, this.ctx.trans);
     this.drawFacts();
     const total = head.trials_total ?? 0;
+    const known = total + (head.headline?.finished ?? 0); // a trial that ends may be the best so far
     const due = Date.now() - this.askedAt > (total > 1000 ? 10_000 : 2_000);
-    if (total !== this.asked && due) {
-      this.asked = total;
+    if (known !== this.asked && due) {
+      this.asked = known;
       this.askedAt = Date.now();
       void this.ctx.source
         .points({ parameters: true })
         .then(points => {
-          this.points = points;
+          this.take(points);
           this.draw();
           this.figure.refresh();
         })
         .catch(() => (this.asked = -1));
     }
     setHidden(this.nothing, total > 0);
-    setHidden(this.figure.root, total === 0 || !this.story.parameters.length);
+    const bare = total === 0 || !this.story.parameters.length;
+    setHidden(this.figure.root, bare);
+    setHidden(this.legends, bare);
   }
 
   dispose(): void {
@@ -135,19 +120,39 @@ export class SpacePanel implements Panel {
       return;
     }
     this.key = key;
-    const rows = parameters(head.space).map(p => [clean(p.name, 40), rangeWords(p, trans), conditionWords(p.condition)]);
-    const told = changes(head.space);
-    const parts = [table(trans.__('What is searched'), [trans.__('Name'), trans.__('Values'), trans.__('Only if')], rows)];
-    if (told.length) {
-      parts.push(
-        table(
-          trans.__('How the ranges changed'),
-          [trans.__('From trial'), trans.__('Name'), trans.__('Range'), trans.__('Reason')],
-          told.map(c => [String(c.trial), clean(c.name, 40), trans.__('%1 to %2', number(c.low), number(c.high)), c.because])
-        )
-      );
-    }
-    this.facts.replaceChildren(...parts);
+    const rows = parameters(head.space).map(p => [clean(p.name, 40), rangeWords(p, trans), conditionWords(p.condition, trans)]);
+    this.facts.replaceChildren(table(trans.__('What is searched'), [trans.__('Name'), trans.__('Values'), trans.__('Only if')], rows));
+  }
+
+  private take(points: Points): void {
+    const head = this.ctx.source.head();
+    this.points = points;
+    this.list = this.story.parameters.map(asColumn);
+    this.trails = trails(points, this.list);
+    this.origins = origins(points);
+    // With several objectives no single trial is the best so far: the front is marked.
+    const front = new Set(head.front ?? []);
+    const several = this.story.objectives.length > 1;
+    this.best = {
+      places: new Set(several ? points.numbers.flatMap((n, i) => (front.has(n) ? [i] : [])) : incumbents(points, head.curve)),
+      words: several ? this.ctx.trans.__('Pareto front') : this.ctx.trans.__('best so far')
+    };
+    this.legend();
+  }
+
+  /** What the marks mean, of those that are there. */
+  private legend(): void {
+    const { trans } = this.ctx;
+    const entry = (kind: string, sign: string, words: string): HTMLElement =>
+      h('span', { class: 'autoglm-Legend' }, h('span', { class: `autoglm-sign autoglm-is-${kind}`, 'aria-hidden': 'true' }, sign), ` ${words}`);
+    const here = new Set(this.origins);
+    const marks = ORIGINS.filter(origin => here.has(origin));
+    const several = this.story.objectives.length > 1;
+    this.legends.replaceChildren(
+      ...(marks.length ? marks.map(origin => entry('completed', SIGNS[origin], originWords(origin, trans))) : [entry('completed', '●', trans.__('proposed'))]),
+      entry('best', several ? '★' : '★━', several ? trans.__('Pareto front') : trans.__('best so far')),
+      entry('band', '▒', trans.__('middle four fifths of late proposals'))
+    );
   }
 
   private draw(): void {
@@ -157,10 +162,9 @@ export class SpacePanel implements Panel {
     if (!width || !ctx || !points) {
       return;
     }
-    const list = this.story.parameters.map(asColumn);
-    const height = Math.max(1, list.length) * STRIP + 18;
+    const height = Math.max(1, this.list.length) * STRIP + 18;
     const ratio = devicePixelRatio;
-    this.figure.stage.style.height = `${height}px`;
+    this.figure.setHeight(height);
     this.canvas.width = Math.round(width * ratio);
     this.canvas.height = Math.round(height * ratio);
     this.canvas.style.width = `${width}px`;
@@ -168,8 +172,12 @@ export class SpacePanel implements Panel {
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
     const last = Math.max(1, points.numbers[points.numbers.length - 1] ?? 1);
     const x = (n: number): number => LEFT + (n / last) * (width - LEFT - RIGHT - 8) + 4;
-    list.forEach((p, i) => this.strip(ctx, p, i * STRIP, width, x, points));
+    this.trails.forEach((trail, i) => this.strip(ctx, trail, i * STRIP, width, x, points));
     const colours = palette(this.root);
+    if (this.marked !== null && points.numbers[this.marked] !== undefined) {
+      ctx.fillStyle = colours.text;
+      ctx.fillRect(x(points.numbers[this.marked]) - 0.5, 0, 1, height - 18);
+    }
     ctx.font = colours.font;
     ctx.fillStyle = colours.quiet;
     ctx.textAlign = 'left';
@@ -181,7 +189,7 @@ export class SpacePanel implements Panel {
 
   private strip(
     ctx: CanvasRenderingContext2D,
-    p: Parameter,
+    { p, at }: Trail,
     top: number,
     width: number,
     x: (n: number) => number,
@@ -197,12 +205,11 @@ export class SpacePanel implements Panel {
     ctx.fillText(clean(p.name, 40), LEFT, top + 12);
     ctx.fillStyle = colours.quiet;
     ctx.textAlign = 'right';
-    ctx.fillText(number(valueAt(p, 1)), LEFT - 6, high + 5);
-    ctx.fillText(number(valueAt(p, 0)), LEFT - 6, low + 3);
+    ctx.fillText(number(valueAt(p, 1), 3, this.ctx.trans), LEFT - 6, high + 5);
+    ctx.fillText(number(valueAt(p, 0), 3, this.ctx.trans), LEFT - 6, low + 3);
     ctx.strokeStyle = colours.grid;
     ctx.lineWidth = 1;
     ctx.strokeRect(LEFT + 0.5, high - 4.5, width - LEFT - RIGHT, low - high + 9);
-    const at = points.numbers.map((_, i) => position(p, columnValue(points, p.name, i)));
     if (!p.choices) {
       const band = envelope(points.numbers, at);
       ctx.fillStyle = colours.completed;
@@ -213,66 +220,65 @@ export class SpacePanel implements Panel {
       ctx.fill();
       ctx.globalAlpha = 1;
     }
-    this.steps(ctx, p, y, x, colours.baseline);
-    const best = this.story.head.headline?.best_trial;
-    ctx.fillStyle = colours.completed;
-    const size = points.numbers.length > 400 ? 1.2 : 2.2;
-    for (const i of thin(points.numbers, at, x, y, 2)) {
-      ctx.beginPath();
-      ctx.arc(x(points.numbers[i]), y(at[i] as number), size, 0, 2 * Math.PI);
-      ctx.fill();
+    const many = points.numbers.length > 400;
+    const drawn = thin(points.numbers, at, x, y, many ? 3 : 2);
+    for (const origin of ORIGINS) {
+      const path = new Path2D();
+      for (const i of drawn) {
+        if ((this.origins[i] ?? 'model') === origin) {
+          addMark(path, SHAPES[origin], x(points.numbers[i]), y(at[i] as number), many ? 1.6 : 2.6);
+        }
+      }
+      drawMarks(ctx, path, SHAPES[origin], colours.completed, 1);
     }
-    const k = points.numbers.indexOf(best ?? -1);
-    if (k >= 0 && at[k] !== null) {
-      ctx.fillStyle = colours.best;
-      ctx.font = `16px ${colours.font.slice(5)}`;
-      ctx.textAlign = 'center';
-      ctx.textBaseline = 'middle';
-      ctx.fillText('★', x(points.numbers[k]), y(at[k] as number));
-    }
+    this.lead(ctx, at, y, x, points, colours.best);
   }
 
-  private steps(
+  /** The trials that were the best so far: stars, and for one objective a line that keeps their value until the next. */
+  private lead(
     ctx: CanvasRenderingContext2D,
-    p: Parameter,
+    at: readonly (number | null)[],
     y: (at: number) => number,
     x: (n: number) => number,
+    points: Points,
     colour: string
   ): void {
-    const told = changes(this.story.head.space).filter(c => c.name === p.name);
-    for (const end of ['low', 'high'] as const) {
-      let before = y(end === 'low' ? 0 : 1);
-      let from = x(0);
-      ctx.strokeStyle = colour;
-      ctx.lineWidth = 1.5;
-      for (const change of told) {
-        const at = position(p, change[end]);
-        if (at === null) {
-          continue;
-        }
-        ctx.beginPath();
-        ctx.moveTo(from, before);
-        ctx.lineTo(x(change.trial), before);
-        ctx.lineTo(x(change.trial), y(at));
-        ctx.stroke();
-        before = y(at);
-        from = x(change.trial);
+    const stars = new Path2D();
+    const line = new Path2D();
+    let level: number | null = null;
+    for (const i of this.best.places) {
+      const place = at[i];
+      if (place === null) {
+        level = null; // the best does not have this parameter
+        continue;
       }
+      const here = x(points.numbers[i]);
+      if (level !== null) {
+        line.lineTo(here, y(level));
+        line.lineTo(here, y(place));
+      } else {
+        line.moveTo(here, y(place));
+      }
+      level = place;
+      addMark(stars, 'star', here, y(place), 3.4);
     }
+    if (level !== null) {
+      line.lineTo(x(points.numbers[points.numbers.length - 1]), y(level));
+    }
+    if (this.story.objectives.length < 2) {
+      ctx.strokeStyle = colour;
+      ctx.lineWidth = 1.2;
+      ctx.stroke(line);
+    }
+    drawMarks(ctx, stars, 'star', colour, 1);
   }
 
   private table(): TableData {
     const { trans } = this.ctx;
-    const points = this.points;
-    const list = this.story.parameters.map(asColumn);
     return {
       caption: trans.__('What was proposed, newest first'),
-      heads: [trans.__('Trial'), ...list.map(p => clean(p.name, 40))],
-      rows: points
-        ? points.numbers
-            .map((n, i) => [`#${n}`, ...list.map(p => number(columnValue(points, p.name, i)))])
-            .reverse()
-        : []
+      heads: [trans.__('Trial'), trans.__('Proposed by'), this.story.metric, ...this.list.map(p => clean(p.name, 40))],
+      rows: this.points ? trailRows(this.points, this.list, this.best, trans) : []
     };
   }
 }

@@ -48,7 +48,7 @@ export class Story {
   }
 
   get metric(): string {
-    return metricName(this.head.study?.metric);
+    return metricName(this.head.study?.metric, this.trans);
   }
 
   get maximize(): boolean {
@@ -56,7 +56,7 @@ export class Story {
   }
 
   get objectives(): string[] {
-    const named = (this.head.study?.objectives ?? []).map(metricName);
+    const named = (this.head.study?.objectives ?? []).map(name => metricName(name, this.trans));
     return named.length > 1 ? named : [this.metric];
   }
 
@@ -111,7 +111,7 @@ export class Story {
   }
 
   get config(): string {
-    return configLine(this.head.headline?.best_config ?? {}, this.searched);
+    return configLine(this.head.headline?.best_config ?? {}, this.searched, this.trans);
   }
 
   get reason(): string {
@@ -186,7 +186,7 @@ export class Story {
     const trans = this.trans;
     const final = this.head.final;
     const split = clean(final?.split || 'test', 20);
-    const metric = metricName(final?.metric ?? this.head.study?.metric);
+    const metric = metricName(final?.metric ?? this.head.study?.metric, this.trans);
     const title = metric.slice(0, 1).toUpperCase() + metric.slice(1);
     const rows = final?.rows ? trans.__('%1 %2 rows', final.rows, split) : trans.__('the %1 rows', split);
     const seeds = final?.seeds ?? [];

@@ -15,7 +15,6 @@ export interface Palette {
   failed: string;
   best: string;
   baseline: string;
-  series: string[];
   font: string;
 }
 
@@ -34,7 +33,6 @@ export function palette(element: Element): Palette {
     failed: read('failed', '#c62828'),
     best: read('best', '#00695c'),
     baseline: read('baseline', '#6a1b9a'),
-    series: [1, 2, 3, 4, 5, 6].map(i => read(`series-${i}`, '#1565c0')),
     font: `12px ${style.fontFamily || 'sans-serif'}`
   };
 }

@@ -2,8 +2,8 @@
  * What was gained by training on one domain for another: a matrix of sources and targets, and the
  * methods side by side with their intervals. A loss (negative transfer) is marked by shape and word.
  *
- * The record is `application/vnd.autoglm.transfer.v1+json`. Unless it says `example: false`, it is
- * taken to be made up, and that stands across the card.
+ * The record is `application/vnd.autoglm.transfer.v1+json`. Nothing in this version measures transfer,
+ * so whatever a record says of itself, its figures are an example, and that stands across the card.
  */
 
 import { h, table } from './dom';
@@ -19,7 +19,6 @@ export interface Effect {
 
 export interface TransferRecord {
   version: number;
-  example?: boolean;
   name: string;
   state: string;
   model: string;
@@ -83,12 +82,13 @@ export class TransferCard {
         'header',
         { class: 'autoglm-Top' },
         h('span', { class: 'autoglm-Titles' }, h('strong', { class: 'autoglm-Name' }, clean(record.name, 80)), h('span', { class: 'autoglm-Line autoglm-Quiet autoglm-Subject' }, ` · ${clean(record.model, 60)}`)),
+        h('strong', { class: 'autoglm-Example', 'data-testid': 'autoglm-example' }, trans.__('example data')),
         h('span', { class: 'autoglm-State', 'data-state': record.state }, stateWords(clean(record.state, 20), trans))
       ),
       h('p', { class: 'autoglm-Headline', 'data-testid': 'autoglm-headline' }, ...this.headline()),
       h('div', { class: 'autoglm-Transfer-body' }, this.matrix(), this.methods()),
       h('p', { class: 'autoglm-Quiet' }, this.legend()),
-      record.example !== false ? h('div', { class: 'autoglm-Watermark', 'data-testid': 'autoglm-watermark' }, trans.__('example data')) : null
+      h('div', { class: 'autoglm-Watermark', 'data-testid': 'autoglm-watermark', 'aria-hidden': 'true' }, trans.__('example data'))
     );
     host.append(this.root);
   }
@@ -112,7 +112,7 @@ export class TransferCard {
     }
     const interval = finite(best.effect.low) === null ? '' : trans.__(', 95 % %1 to %2', this.value(best.effect.low), this.value(best.effect.high));
     return [
-      h('strong', {}, trans.__('%1 → %2, %3: %4 %5', clean(best.source, 40), clean(best.target, 40), clean(best.method, 60), score(best.value), metricName(record.metric))),
+      h('strong', {}, trans.__('%1 → %2, %3: %4 %5', clean(best.source, 40), clean(best.target, 40), clean(best.method, 60), score(best.value), metricName(record.metric, trans))),
       ` ${trans.__('(%1 over no transfer%2)', this.value(best.effect.mean), interval)}`
     ];
   }
@@ -182,7 +182,7 @@ export class TransferCard {
   private legend(): string {
     const { trans, record } = this;
     const seeds = trans._n('%1 seed', '%1 seeds', record.seeds.length);
-    const unit = record.unit === 'percent' ? trans.__('percentage points') : metricName(record.metric);
+    const unit = record.unit === 'percent' ? trans.__('percentage points') : metricName(record.metric, trans);
     return `▲ ${trans.__('significant gain')}   ▼ ${trans.__('negative transfer')}   · ${trans.__('the same domain')}   (${unit}, ${seeds}: ${record.seeds.map(s => number(s)).join(', ')}, ${trans.__('paired')})`;
   }
 }

@@ -39,7 +39,7 @@ export function trialColumns(story: Story, names: readonly string[], trans: Tran
       width: Math.min(170, Math.max(96, 26 + 7.6 * name.length)),
       numeric: story.parameters.some(p => p.name === name && p.kind !== 'categorical'),
       sort: `config.${name}`,
-      text: (t: Trial) => (t.config && name in t.config ? number(t.config[name]) : '·')
+      text: (t: Trial) => (t.config && name in t.config ? number(t.config[name], 3, trans) : '·')
     })),
     {
       key: 'proposed_by',

@@ -9,11 +9,12 @@ import type { Trial } from './source';
 export interface TrialActs {
   star(trial: Trial): void;
   note(trial: Trial): void;
+  tag(trial: Trial): void;
   edit(trial: Trial): void;
   stop(trial: Trial): void;
 }
 
-/** Star, note, edit, stop; in the tab order only in the row that has the focus. */
+/** Star, note, tag, edit, stop; in the tab order only in the row that has the focus. */
 export function trialTools(trial: Trial, focused: boolean, ctx: Context, acts: TrialActs): HTMLElement[] {
   const { trans, can } = ctx;
   const n = trial.number;
@@ -45,6 +46,7 @@ export function trialTools(trial: Trial, focused: boolean, ctx: Context, acts: T
       'aria-pressed': String(Boolean(trial.starred))
     }),
     tool('note', 'note', trans.__('Write a note on trial %1', n)),
+    tool('tag', 'tag', trans.__('Tag trial %1', n)),
     tool('edit', 'copy', trans.__('Edit a copy of trial %1 and queue it', n))
   ];
   if (trial.state === 'running') {

@@ -3,7 +3,7 @@
  *
  * Rows have a fixed height and columns fixed widths, so nothing moves while one reads; new trials
  * are announced in a line and appear where they belong when they are asked for. The arrow keys walk
- * over rows, S stars, N notes, E edits a copy, Delete stops; the buttons of the row that has the
+ * over rows, S stars, N notes, T tags, E edits a copy, Delete stops; the buttons of the row that has the
  * focus can be reached with Tab.
  */
 
@@ -59,7 +59,8 @@ export class TrialsPanel implements Panel {
     this.story = story;
     this.acts = {
       star: trial => this.star(trial),
-      note: trial => this.note(trial),
+      note: trial => this.write(trial, 'comment'),
+      tag: trial => this.write(trial, 'tag'),
       edit: trial => this.options.edit(trial),
       stop: trial => this.stop(trial)
     };
@@ -161,7 +162,7 @@ export class TrialsPanel implements Panel {
     }
     this.columnKey = key;
     this.columns = trialColumns(story, names, trans);
-    const tools = 40 + (this.ctx.can ? 104 : 0);
+    const tools = 40 + (this.ctx.can ? 96 : 0);
     this.table.style.minWidth = `${this.columns.reduce((sum, c) => sum + c.width, tools)}px`;
     this.head.replaceChildren(
       ...this.columns.map(column => this.headCell(column)),
@@ -327,8 +328,8 @@ export class TrialsPanel implements Panel {
     const trial = this.list.at(this.focused);
     if (event.key in moves) {
       this.goTo(Math.min(this.list.total - 1, Math.max(0, moves[event.key])));
-    } else if (trial && this.ctx.can && ['s', 'n', 'e', 'Delete'].includes(event.key)) {
-      const act = { s: 'star', n: 'note', e: 'edit', Delete: 'stop' }[event.key] as keyof TrialActs;
+    } else if (trial && this.ctx.can && ['s', 'n', 't', 'e', 'Delete'].includes(event.key)) {
+      const act = { s: 'star', n: 'note', t: 'tag', e: 'edit', Delete: 'stop' }[event.key] as keyof TrialActs;
       if (act !== 'stop' || trial.state === 'running') {
         this.acts[act](trial);
       }
@@ -362,9 +363,9 @@ export class TrialsPanel implements Panel {
     this.ctx.attempt(() => this.ctx.source.note({ trial: trial.number, kind: 'star', text: trial.starred ? '1' : '' }));
   }
 
-  private note(trial: Trial): void {
+  private write(trial: Trial, kind: 'comment' | 'tag'): void {
     this.detail.show(trial, this.story);
-    this.detail.write();
+    this.detail.write(kind);
   }
 
   private stop(trial: Trial): void {

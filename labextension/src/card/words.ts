@@ -66,19 +66,22 @@ function float(value: number, digits: number): string {
   return `${short}e${parseInt(exponent, 10)}`;
 }
 
-/** A hyper-parameter's value: 0.00081 → "8.1e-4", 16 → "16", ["q", "v"] → "q+v". */
-export function number(value: unknown, digits = 3): string {
+/**
+ * A hyper-parameter's value: 0.00081 → "8.1e-4", 16 → "16", ["q", "v"] → "q+v". What is read by a person gets the
+ * translator, what is sorted or compared does not.
+ */
+export function number(value: unknown, digits = 3, trans?: Trans): string {
   if (value === null || value === undefined) {
     return '–';
   }
   if (typeof value === 'boolean') {
-    return value ? 'yes' : 'no';
+    return trans ? (value ? trans.__('yes') : trans.__('no')) : value ? 'yes' : 'no';
   }
   if (typeof value === 'number') {
     return Number.isInteger(value) && Math.abs(value) < 1e9 ? String(value) : float(value, digits);
   }
   if (Array.isArray(value)) {
-    return clean(value.map(item => number(item)).join('+'), 60);
+    return clean(value.map(item => number(item, digits, trans)).join('+'), 60);
   }
   return clean(value, 60);
 }
@@ -130,9 +133,9 @@ export function duration(seconds: unknown, trans: Trans): string {
 }
 
 /** `macro_f1` → "macro F1"; others with spaces for underscores. */
-export function metricName(metric: unknown): string {
+export function metricName(metric: unknown, trans?: Trans): string {
   const name = clean(metric || 'score', 40);
-  const known: Record<string, string> = { macro_f1: 'macro F1', memory_gb: 'memory (GB)' };
+  const known: Record<string, string> = { macro_f1: 'macro F1', memory_gb: trans ? trans.__('memory (GB)') : 'memory (GB)' };
   return Object.prototype.hasOwnProperty.call(known, name) ? known[name] : name.replace(/_/g, ' ');
 }
 
@@ -186,15 +189,15 @@ export function trialStateName(state: string, trans: Trans): string {
 }
 
 /** Names and values of a configuration, the searched hyper-parameters alone where any are active. */
-export function configItems(config: Config, searched: readonly string[] = []): [string, string][] {
+export function configItems(config: Config, searched: readonly string[] = [], trans?: Trans): [string, string][] {
   const active = searched.filter(name => Object.prototype.hasOwnProperty.call(config, name));
   const chosen = active.length ? active : Object.keys(config);
-  return chosen.map(name => [clean(name, 40), number(config[name])]);
+  return chosen.map(name => [clean(name, 40), number(config[name], 3, trans)]);
 }
 
 /** One line: "learning_rate 8.1e-4 · rank 16 · lora". A method or model speaks for itself. */
-export function configLine(config: Config, searched: readonly string[] = []): string {
-  return configItems(config, searched)
+export function configLine(config: Config, searched: readonly string[] = [], trans?: Trans): string {
+  return configItems(config, searched, trans)
     .map(([name, value]) => (name === 'method' || name === 'model' ? value : `${name} ${value}`))
     .join(' · ');
 }

@@ -65,7 +65,7 @@ export class Sidebar extends Widget {
         console.error('AutoGLM:', reason);
         const sentence = new Widget({ node: document.createElement('p') });
         sentence.addClass('jp-autoglm-none');
-        sentence.node.setAttribute('role', 'alert');
+        sentence.node.setAttribute('role', 'status'); // no list, and so no other live region
         sentence.node.textContent = this.host.trans.__('The list could not be loaded. Reload the page.');
         [...layout.widgets].forEach(earlier => earlier.dispose());
         layout.addWidget(sentence);

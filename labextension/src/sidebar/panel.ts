@@ -2,7 +2,7 @@
  * The studies of this server, whichever notebook or kernel started them: at work first.
  *
  * Nothing jumps: the order is that of state and age, rows change in place, and a row that leaves
- * takes only its own space. State changes are said once, politely, for those who do not see them.
+ * takes only its own space. What changes is said once, politely, by one live region, for those who do not see it.
  */
 
 import { Message } from '@lumino/messaging';
@@ -15,7 +15,7 @@ import type { Trans } from '../card/source';
 import { clean, stateName } from '../card/words';
 import { atWork, Studies } from '../studies';
 import { emptyState } from './empty';
-import { RowAction, StudyRow } from './row';
+import { RowAction, RowHost, StudyRow } from './row';
 import { ResourceStrip } from './strip';
 
 const MOST_ROWS = 200;
@@ -48,10 +48,16 @@ export class StudiesPanel extends Widget {
       { type: 'button', class: 'jp-autoglm-action', onclick: () => void host.studies.refresh() },
       trans.__('Try again')
     );
-    this.fault = h('div', { class: 'jp-autoglm-fault', role: 'alert' }, this.faultText, this.again);
+    this.fault = h('div', { class: 'jp-autoglm-fault' }, this.faultText, this.again);
     this.empty = emptyState(trans, () => host.run('insert-example'));
     this.strip = new ResourceStrip(trans);
     this.announcer = new Announcer(this.live);
+    this.rowHost = {
+      trans,
+      api: host.studies.api,
+      run: (action, study) => host.run(action, study),
+      announce: text => this.announcer.say(text)
+    };
     this.node.append(
       h('header', { class: 'jp-autoglm-header' }, h('h2', {}, trans.__('Studies')), this.total),
       this.filter,
@@ -102,7 +108,7 @@ export class StudiesPanel extends Widget {
     studies.unreadable.forEach(sentence => this.unreadable.append(h('p', {}, clean(sentence, 300))));
     setHidden(this.unreadable, !studies.unreadable.length);
     this.strip.update(studies.fault ? null : (studies.resources?.machine ?? null));
-    this.announce(all);
+    this.announce(all, rest);
   }
 
   private fits(study: StudyLine, words: readonly string[]): boolean {
@@ -128,7 +134,7 @@ export class StudiesPanel extends Widget {
       const key = keyOf(study);
       let row = this.rows.get(key);
       if (!row) {
-        row = new StudyRow({ trans: this.host.trans, run: (action, s) => this.host.run(action, s) }, study);
+        row = new StudyRow(this.rowHost, study);
         this.rows.set(key, row);
       }
       if (row.root === before) {
@@ -157,6 +163,9 @@ export class StudiesPanel extends Widget {
   }
 
   private move(event: KeyboardEvent): void {
+    if (event.target instanceof HTMLInputElement) {
+      return; // a comment is being written: the arrows are the text's
+    }
     const roots = [...this.list.children] as HTMLElement[];
     const at = roots.findIndex(root => root.contains(document.activeElement));
     const to: Record<string, number> = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: roots.length - 1 };
@@ -173,8 +182,15 @@ export class StudiesPanel extends Widget {
     }
   }
 
-  private announce(all: readonly StudyLine[]): void {
-    const { trans } = this.host;
+  private announce(all: readonly StudyLine[], rest: string): void {
+    const { studies, trans } = this.host;
+    const remark = studies.fault || rest;
+    if (remark !== this.said) {
+      this.said = remark;
+      if (this.isVisible) {
+        this.announcer.say(remark);
+      }
+    }
     for (const study of all) {
       const key = keyOf(study);
       const before = this.states.get(key);
@@ -191,12 +207,15 @@ export class StudiesPanel extends Widget {
   private readonly again: HTMLButtonElement;
   private readonly fault: HTMLElement;
   private readonly empty: HTMLElement;
-  private readonly none = h('p', { class: 'jp-autoglm-none', role: 'status' });
+  private readonly none = h('p', { class: 'jp-autoglm-none' });
   private readonly list: HTMLUListElement;
   private readonly unreadable = h('div', { class: 'jp-autoglm-unreadable' });
   private readonly strip: ResourceStrip;
-  private readonly live = h('div', { class: 'jp-autoglm-live', 'aria-live': 'polite' });
+  /** The only live region of the sidebar: states, faults and what a filter found are all said here, one after another. */
+  private readonly live = h('div', { class: 'jp-autoglm-live', role: 'status', 'aria-live': 'polite', 'data-testid': 'autoglm-sidebar-status' });
   private readonly announcer: Announcer;
+  private readonly rowHost: RowHost;
+  private said = '';
   private readonly rows = new Map<string, StudyRow>();
   private readonly states = new Map<string, string>();
   private currentKey = '';

@@ -8,16 +8,15 @@
 
 import type { StudyLine, Worker } from '../api';
 import { h, setAttribute, setHidden, setText } from '../card/dom';
-import type { Trans } from '../card/source';
 import { clean, finite, gain, metricName, score, stateWords } from '../card/words';
 import { can } from '../studies';
+import { RowNotes, type NotesHost } from './rowNotes';
 import { Spark } from './spark';
 
 /** What the buttons of a row ask for; the names of the commands without their prefix. */
 export type RowAction = 'open-study' | 'attach' | 'pause' | 'resume' | 'stop' | 'open-notebook';
 
-export interface RowHost {
-  readonly trans: Trans;
+export interface RowHost extends NotesHost {
   run(action: RowAction, study: StudyLine): void;
 }
 
@@ -48,6 +47,7 @@ export class StudyRow {
     };
     this.buttons['open-notebook'].className = 'jp-autoglm-link';
     const { 'open-notebook': notebook, ...rest } = this.buttons;
+    this.notes = new RowNotes(host, study);
     this.source = h('span', { class: 'jp-autoglm-from' }, this.plain, notebook);
     this.root = h(
       'li',
@@ -58,7 +58,8 @@ export class StudyRow {
       h('div', { class: 'jp-autoglm-line' }, this.bar, this.count),
       this.detail,
       this.source,
-      h('div', { class: 'jp-autoglm-actions' }, ...Object.values(rest))
+      h('div', { class: 'jp-autoglm-actions' }, ...Object.values(rest), this.notes.toggle),
+      this.notes.root
     );
     this.best.parentElement!.after(this.spark.root);
   }
@@ -70,7 +71,7 @@ export class StudyRow {
   /** Whether the row is the one that Tab goes to. */
   set current(is: boolean) {
     setAttribute(this.root, 'tabindex', is ? 0 : -1);
-    for (const button of Object.values(this.buttons)) {
+    for (const button of [...Object.values(this.buttons), this.notes.toggle]) {
       setAttribute(button, 'tabindex', is ? 0 : -1);
     }
   }
@@ -81,7 +82,7 @@ export class StudyRow {
     const name = clean(study.name, 100);
     const state = stateWords(study.state, trans);
     const best = finite(study.best_value);
-    const value = best === null ? trans.__('No result yet') : `${score(best)} ${metricName(study.metric)}`;
+    const value = best === null ? trans.__('No result yet') : `${score(best)} ${metricName(study.metric, trans)}`;
     setText(this.name, name);
     setAttribute(this.name, 'title', name);
     setText(this.state, state);
@@ -96,6 +97,7 @@ export class StudyRow {
     setHidden(this.detail, !this.detail.textContent);
     this.notebook(study);
     this.offer(study);
+    this.notes.update(study);
     for (const [action, label] of Object.entries(this.labels(name))) {
       setAttribute(this.buttons[action as RowAction], 'aria-label', label);
       setAttribute(this.buttons[action as RowAction], 'title', label);
@@ -194,5 +196,6 @@ export class StudyRow {
   private readonly plain = h('span');
   private readonly source: HTMLElement;
   private readonly spark = new Spark();
+  private readonly notes: RowNotes;
   private readonly buttons: Record<RowAction, HTMLButtonElement>;
 }

@@ -19,6 +19,7 @@ export class Spark {
     this.line = document.createElementNS(SVG, 'polyline');
     this.end = document.createElementNS(SVG, 'circle');
     this.end.setAttribute('r', '1.8');
+    this.end.style.display = 'none';
     this.root.append(this.line, this.end);
   }
 
