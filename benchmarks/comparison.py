@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks import fidelity, workload
 from benchmarks.children import Child, one_busy_core
+from benchmarks.kept import Kept
 
 __all__ = [
     "RECIPES",
@@ -103,8 +104,14 @@ class Part:
         return {**asdict(self), "model": Path(self.model).name, "source": _name(self.source), "reduced": self.reduced}
 
 
-def measure(part: Part, folder: Path, say: Say) -> dict[str, Any]:
+def measure(part: Part, folder: Path, say: Say, kept: Kept | None = None) -> dict[str, Any]:
     """Train and score everything on both sides, in alternating slices.
+
+    Args:
+        part: what is compared.
+        folder: for files of the run.
+        say: told how far it is.
+        kept: where each finished seed is stored, and those of an earlier run are taken from.
 
     Returns:
         raw figures: `ours` and `peer` (by variant) as lists of trials with their seed, and totals.
@@ -115,6 +122,10 @@ def measure(part: Part, folder: Path, say: Say) -> dict[str, Any]:
     given, model = prepared(part, folder)
     configs = part.configs
     raw: dict[str, Any] = {"ours": [], "peer": {name: [] for name in part.recipes}, "totals": [], "ceilings": []}
+    raw |= kept.seeds(part.to_json()) if kept else {}
+    done = {total["seed"] for total in raw["totals"]}
+    if len(done) == part.seeds:
+        return raw
     with (
         one_busy_core(part.busy),
         Child("benchmarks.sides", ["engine"], folder / "engine.log") as ours,
@@ -129,7 +140,7 @@ def measure(part: Part, folder: Path, say: Say) -> dict[str, Any]:
             "ours": ours.ask("arithmetic", config=configs[0]),
             "peer": peer.ask("arithmetic", config=configs[0]),
         }
-        for seed in range(part.seeds):
+        for seed in [seed for seed in range(part.seeds) if seed not in done]:
             raw["admit_seconds"] = ours.ask("admit", configs=configs, seed=seed)["seconds"]
             for number, config in enumerate(configs):
                 recipes = [name for name in part.recipes if seed == 0 or name == part.yardstick]
@@ -143,6 +154,8 @@ def measure(part: Part, folder: Path, say: Say) -> dict[str, Any]:
             raw["ours"] += [{"seed": seed, **trial} for trial in _scaled(slice_["trials"], totals["seconds"])]
             tokens = max(1, round(tokens_of_a_pass(totals)))
             raw["ceilings"].append(ours.ask("ceiling", shapes=raw["arithmetic"]["peer"]["shapes"], tokens=tokens))
+            if kept:
+                kept.keep(part.to_json(), raw)
     return raw
 
 

@@ -17,6 +17,7 @@ steps and trainable parameters, all finite, and the accuracies within the bounds
     python benchmarks/throughput.py --ablation --subset 4      # one measure off at a time
     python benchmarks/throughput.py --busy --subset 4          # with one core kept busy
     python benchmarks/throughput.py --full                     # all of it, both models; one JSON file
+    python benchmarks/throughput.py --full --keep raw.json     # the same, in as many sittings as it takes
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import ablation, comparison, machine, workload
 from benchmarks.children import Child, ChildFailed
 from benchmarks.comparison import RECIPES, TWIN, Part
+from benchmarks.kept import Kept
 
 ROWS = {"encoder": 2000, "decoder": 500}
 VALIDATION_ROWS = 4000
@@ -49,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     about = machine.describe()
     print(machine.sentence(about), flush=True)
     result: dict[str, Any] = {"machine": about, "command": machine.command(argv), "parts": []}
+    kept = Kept(options.keep, about) if options.keep else None
     with tempfile.TemporaryDirectory(prefix="autoglm-bench-") as folder:
         parts = _parts(options, Path(folder))
         try:
@@ -62,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     result["parts"].append(ablation.measure(part, place, _say))
                     print(_ablation_table(result["parts"][-1]), flush=True)
                 else:
-                    result["parts"].append(comparison.weigh(part, comparison.measure(part, place, _say)))
+                    result["parts"].append(comparison.weigh(part, comparison.measure(part, place, _say, kept)))
                     print(_table(result["parts"][-1]), flush=True)
         except ChildFailed as failure:
             result["failed"] = str(failure).splitlines()[0].replace(str(folder), "...")
@@ -88,6 +91,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--measures", nargs="+", choices=list(ablation.MEASURES), help="for --ablation")
     parser.add_argument("--full", action="store_true", help="everything, for both models")
     parser.add_argument("--tiny", action="store_true", help="a toy model and toy rows: checks the benchmark only")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="store each finished seed there, and go on from it")
     parser.add_argument("--json", type=Path, help="where to write the result (default: benchmarks/results/)")
     options = parser.parse_args(argv)
     if options.seeds < 2:

@@ -39,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import comparison, machine, workload
 from benchmarks.children import Child, ChildFailed
+from benchmarks.kept import Kept
 
 SPACE: dict[str, Any] = {
     "learning_rate": ["loguniform", 1e-4, 5e-3],
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     about = machine.describe()
     print(machine.sentence(about), flush=True)
     result: dict[str, Any] = {"machine": about, "command": machine.command(argv), "seeds": []}
+    kept = Kept(options.keep, about) if options.keep else None
     with tempfile.TemporaryDirectory(prefix="autoglm-bench-") as name:
         folder = Path(name)
         if options.tiny:
@@ -81,8 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             print(f"At most about {comparison.duration(_estimate(options, request, folder))}.", flush=True)
             for seed in range(options.seeds):
-                result["seeds"].append(one_seed({**request, "seed": seed}, options, folder / f"seed-{seed}"))
-                print(_line(result["seeds"][-1]), flush=True)
+                wanted = {**result["search"], "seed": seed, "patience": options.patience}
+                found = kept.seeds(wanted) if kept else {}
+                if not found:
+                    found = one_seed({**request, "seed": seed}, options, folder / f"seed-{seed}")
+                    if kept:
+                        kept.keep(wanted, found)
+                result["seeds"].append(found)
+                print(_line(found), flush=True)
         except ChildFailed as failure:
             result["failed"] = str(failure).splitlines()[0].replace(str(folder), "...")
             print(f"refused: {failure}")
@@ -227,6 +235,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--plain-peer", action="store_true", help="the peer's batches at random, not by length")
     parser.add_argument("--quick", action="store_true", help="one seed, 300 rows, 6 trials")
     parser.add_argument("--tiny", action="store_true", help="a toy model and toy rows: checks the benchmark only")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="store each finished seed there, and go on from it")
     parser.add_argument("--json", type=Path, help="where to write the result (default: benchmarks/results/)")
     options = parser.parse_args(argv)
     if options.quick:

@@ -192,7 +192,7 @@ def test_the_command_prints_no_speed_after_a_failed_check(
     given = copy.deepcopy(raw)
     _worse(given, points)
 
-    def measured(part: Part, folder: Path, say: Callable[[str], None]) -> Mapping[str, Any]:
+    def measured(part: Part, folder: Path, say: Callable[[str], None], kept: object) -> Mapping[str, Any]:
         return given
 
     monkeypatch.setattr(comparison, "measure", measured)
