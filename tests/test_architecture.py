@@ -34,6 +34,7 @@ class Room:
 
 ROOMS = {
     "errors": Room(0, -1),
+    "lazy": Room(0, -1),
     "settings": Room(0, -1),
     "protocol": Room(0, -1),
     "probe": Room(0, -1, frozenset({"settings"})),

@@ -21,8 +21,9 @@ Names load lazily, so that `import autoglm_nb.data` imports neither pandas nor t
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from autoglm_nb.lazy import front_door
 
 if TYPE_CHECKING:
     from autoglm_nb.data.batching import BatchOrder, collate
@@ -81,12 +82,7 @@ _HOMES = {
     "store_object": "objects",
 }
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{home}"), name)
+__getattr__ = front_door(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

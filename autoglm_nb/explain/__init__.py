@@ -16,7 +16,9 @@ Failure modes: an unknown study raises `StudyNotFoundError`, an unknown part or 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from autoglm_nb.lazy import front_door
 
 if TYPE_CHECKING:
     from autoglm_nb.explain.document import Explanation, Section, Sentence, Table
@@ -35,12 +37,4 @@ _HOMES = {
     "report": "page",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = front_door(__name__, _HOMES)

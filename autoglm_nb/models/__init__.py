@@ -19,8 +19,9 @@ transformers, and `check` never does.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from autoglm_nb.lazy import front_door
 
 if TYPE_CHECKING:
     from autoglm_nb.models.adapters import AdapterCard, load_adapter, read_card, save_adapter
@@ -71,14 +72,7 @@ _LAZY = {
 }
 _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        # found once, then an ordinary attribute
-        value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = front_door(__name__, _MODULE_OF)
 
 
 def __dir__() -> list[str]:

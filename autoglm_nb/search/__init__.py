@@ -14,9 +14,9 @@ it on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from autoglm_nb.lazy import front_door
 from autoglm_nb.search.names import (
     PRUNERS,
     STRATEGIES,
@@ -62,8 +62,4 @@ _WHERE = {
     "notes": "samplers",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = front_door(__name__, _WHERE)

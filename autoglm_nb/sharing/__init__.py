@@ -16,8 +16,9 @@ and leaves the store as it was; a name that is taken is never overwritten.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from autoglm_nb.lazy import front_door
 
 if TYPE_CHECKING:
     from autoglm_nb.sharing.opening import Opened, open_shared
@@ -27,8 +28,4 @@ __all__ = ["Opened", "open_shared", "share_page", "share_zip"]
 
 _HOMES = {"Opened": "opening", "open_shared": "opening", "share_page": "pack", "share_zip": "pack"}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = front_door(__name__, _HOMES)

@@ -16,7 +16,9 @@ An unknown direction raises `UsageError`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from autoglm_nb.lazy import front_door
 
 if TYPE_CHECKING:
     from autoglm_nb.surrogates.around import Move, Sensitivity, sensitivity
@@ -64,12 +66,4 @@ _HOMES = {
     "shapley": "attribution",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = front_door(__name__, _HOMES)
