@@ -76,9 +76,12 @@ def shown_path(path: str | os.PathLike[str]) -> str:
     From the working folder where it lies below that, else from the home folder with `~` in front,
     else its last part alone.
     """
-    whole = Path(os.path.abspath(path))
+    try:
+        whole, real = Path(os.path.abspath(path)), Path(os.path.realpath(path))
+    except OSError:  # a relative path, and a working folder that was removed
+        return f"…/{Path(path).name}"
     bases = _bases()
-    for candidate in (whole, Path(os.path.realpath(path))):
+    for candidate in (whole, real):
         for base, mark in bases:
             if candidate.is_relative_to(base):
                 inside = candidate.relative_to(base).as_posix()

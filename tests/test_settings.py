@@ -143,6 +143,7 @@ def test_links_and_removed_folders_do_not_bring_the_path_back(monkeypatch: pytes
     assert settings.shown_path(tmp_path / "link" / ".autoglm") == ".autoglm"
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
+    assert settings.shown_path("rows/data.csv") == "…/data.csv"
     assert settings.shown_path(tmp_path / "real" / ".autoglm") == "…/.autoglm"
 
 

@@ -28,7 +28,7 @@ _MOST_TRIALS = 200
 def keep_importance(home: Path, study: str) -> bool:
     """Compute which settings mattered for the first objective and store it; whether there was evidence.
 
-    Takes a second or two of one core, whatever the size of the study. What goes wrong is logged
+    Takes a second or two of one core, and another one to read ten thousand trials. What goes wrong is logged
     and nothing else: a study has not failed because its explanation did.
     """
     try:

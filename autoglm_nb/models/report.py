@@ -226,7 +226,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"A model's config.json must be readable JSON, but that in {path.parent.name!r} is not ({error}). "
+            f"A model's config.json must be readable JSON, but that in {path.parent.name!r} is not "
+            f"({getattr(error, 'strerror', None) or error}). "
             "Save the model again with save_pretrained."
         ) from error
     if not isinstance(config, dict):

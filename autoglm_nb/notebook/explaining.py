@@ -106,7 +106,7 @@ class _Job:
                 )  # fmt: skip
         except OSError as error:
             self._folder.cleanup()
-            raise WorkerError(f"The explanation could not be started: {error}.") from error
+            raise WorkerError(f"The explanation could not be started: {error.strerror or error}.") from error
         _children.add(self._child)
         sentence = f"{self._sentence} {words.clean(self._study, 80)} … the answer will appear here."
         self._display = display(_lines(sentence), raw=True, display_id=True)

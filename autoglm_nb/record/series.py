@@ -19,6 +19,9 @@ __all__ = ["MAX_POINTS", "Point", "Series", "series", "ticks"]
 
 MAX_POINTS = 240
 
+_FAR = 1e300
+"""Where the picture ends at the latest: the distance of two values beyond may be infinite."""
+
 _DRAWN = (TrialState.COMPLETED, TrialState.PRUNED, TrialState.FAILED)
 
 
@@ -108,7 +111,7 @@ def _span(
     reach = 1.5 * (bulk[-1] - bulk[0])  # a value close to the bulk belongs to the picture as well
     bulk = [v for v in values if bulk[0] - reach <= v <= bulk[-1] + reach]
     kept = bulk + [v for _, v in best[-1:]] + ([baseline] if baseline is not None else [])
-    low, high = min(kept), max(kept)
+    low, high = (min(_FAR, max(-_FAR, value)) for value in (min(kept), max(kept)))
     pad = 0.08 * (high - low) or max(abs(high), 1e-6) * 0.05
     if low >= 0 and high <= 1:  # an accuracy or a share has no room outside
         return (max(low - pad, -0.004), min(high + pad, 1.004))

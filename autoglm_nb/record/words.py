@@ -83,7 +83,11 @@ def finite(value: object) -> float | None:
     """`value` as a float, or None where it is missing, not a number, NaN or infinite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        found = float(value)
+    except OverflowError:  # a whole number beyond what a float holds
+        return None
+    return found if math.isfinite(found) else None
 
 
 def number(value: object, digits: int = 3) -> str:
@@ -93,7 +97,9 @@ def number(value: object, digits: int = 3) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return str(value) if abs(value) < 10**9 else f"{value:.{digits - 1}e}"
+        if abs(value) < 10**9:
+            return str(value)
+        return "–" if finite(value) is None else f"{value:.{digits - 1}e}"
     if isinstance(value, float):
         return _float(value, digits)
     if isinstance(value, (list, tuple)):

@@ -171,7 +171,7 @@ def frozen_trials(content: Content) -> list[FrozenTrial]:
                     constraints=dict(row["constraints"]) or None,
                 )
             )
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, ArithmeticError):  # a step too fine for its range is Decimal's error
             raise values.wrong(f"trial {row['number']}", "within its distributions") from None
     return found
 
@@ -314,11 +314,12 @@ def _run(raw: Any, what: str) -> dict[str, Any]:
 
 def _note(raw: Any, what: str) -> NoteSnapshot:
     note = values.mapping(raw, what)
+    kind, text = values.one_of(note.get("kind"), what, KINDS), values.text(note.get("text"), what, limit=LONGEST_NOTE)
     return NoteSnapshot(
         id=_note_id(note.get("id"), what),
         trial=values.maybe(note.get("trial"), what, values.whole),
-        kind=values.one_of(note.get("kind"), what, KINDS),
-        text=values.text(note.get("text"), what, limit=LONGEST_NOTE),
+        kind=kind,
+        text=text if kind == "comment" else " ".join(text.split()),  # one line, as where they are written
         author=values.text(note.get("author"), what, limit=80),
         created_at=_moment(note.get("created_at"), what),
     )

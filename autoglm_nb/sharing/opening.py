@@ -39,6 +39,7 @@ BROUGHT_IN = "brought_in"
 """Key of a study's provenance: from which file it came, and what it was called there."""
 
 _FALLBACK = "shared study"
+_REVIEWER = 90
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,8 @@ def _merge(store: Store, content: Content, name: str) -> Opened:
 
 def _as_told(decision: Decision) -> Decision:
     """A decision as a file tells it; no decision system stands behind it here."""
-    return dataclasses.replace(decision, reviewer=f"{decision.reviewer} {SAID_SO}".strip(), received_at=time.time())
+    reviewer = words.clean(decision.reviewer, _REVIEWER)  # a longer name would be cut later, and its mark with it
+    return dataclasses.replace(decision, reviewer=f"{reviewer} {SAID_SO}".strip(), received_at=time.time())
 
 
 def _take_rejection(store: Store, content: Content, name: str) -> bool:

@@ -18,7 +18,7 @@ from autoglm_nb.sharing import values
 
 __all__ = ["read_spec"]
 
-_SPACE_FAULTS = (SpaceError, ValueError, KeyError, TypeError, AttributeError)
+_SPACE_FAULTS = (SpaceError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError)
 
 
 def read_spec(raw: Any) -> StudySpec:

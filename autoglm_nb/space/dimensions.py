@@ -120,7 +120,9 @@ class Dimension:
                 if same(choice, value):
                     return choice
             raise ValueError(self.range_text())
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(self.range_text())
+        if isinstance(value, float) and not math.isfinite(value):  # a whole number may be too large to ask
             raise ValueError(self.range_text())
         low, high = self._ends()
         slack = 1e-9 * max(abs(low), abs(high))

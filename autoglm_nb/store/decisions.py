@@ -8,7 +8,6 @@ outside and is cleaned on the way in.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -164,13 +163,12 @@ def _read(raw: Any) -> Decision | None:
         return None
     trial, received = raw.get("trial"), raw.get("received_at")
     number = isinstance(trial, int) and not isinstance(trial, bool)
-    timed = isinstance(received, int | float) and math.isfinite(received)
     return Decision(
         verdict=str(raw["verdict"]),
         reviewer=words.clean(raw.get("reviewer") or "", 120),
         reason=words.clean(raw.get("reason") or "", 2000),
         decided_at=words.clean(raw.get("decided_at") or "", 40),
-        received_at=float(received) if timed and received is not None else 0.0,
+        received_at=words.finite(received) or 0.0,
         trial=trial if number else None,
         key=words.clean(raw.get("key") or "", 80),
     )

@@ -95,7 +95,7 @@ def _understood(raw: Any) -> tuple[list[ImportanceSnapshot], int]:
     given, trials = raw.get("importance"), words.finite(raw.get("trials"))
     if not isinstance(given, list) or trials is None:
         return [], 0
-    return [entry for entry in map(_read, given[:_MOST]) if entry is not None], int(trials)
+    return [entry for entry in map(_read, given[:_MOST]) if entry is not None], max(0, int(trials))
 
 
 def _read(raw: Any) -> ImportanceSnapshot | None:

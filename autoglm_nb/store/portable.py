@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import shutil
 import sqlite3
 import time
@@ -131,7 +132,7 @@ def bring_in(
     target = store.study_dir(name)  # refuses a name that cannot be a folder's
     _sweep(store)
     store.optuna_storage()  # makes Optuna's tables where they are missing
-    with store._write() as connection:
+    with _taken_back(files, target), store._write() as connection:
         if store._row(connection, name) is not None or target.exists() or _known(connection, name):
             raise StoreError(f"A study named {name!r} exists already. Choose another name for the one that comes.")
         now = time.time()
@@ -174,6 +175,18 @@ def incoming(store: Store) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _taken_back(files: Path | None, target: Path) -> Iterator[None]:
+    """Moves the files back where their rows could not be committed (a full disk shows only then)."""
+    try:
+        yield
+    except BaseException:
+        if files is not None and not files.exists() and target.exists():
+            with contextlib.suppress(OSError):
+                target.rename(files)
+        raise
 
 
 def _trial_rows(connection: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
@@ -250,7 +263,8 @@ def _sweep(store: Store) -> None:
             else []
         )
     for name in names:
-        if float(name.split(":")[1]) < oldest:
+        begun = re.match(r"opening:(\d{1,15}):", name)  # any other name is somebody's own
+        if begun is not None and int(begun[1]) < oldest:
             _drop(store, name)
     for folder in (store.home / "runs").glob(".opening-*-*"):
         with contextlib.suppress(OSError):

@@ -62,7 +62,8 @@ def snapshot(
         provenance: dict[str, Any] = json.loads(row["provenance"])
         state, reason = derived_state(connection, row)
         for place in (str(store.home), shown_path(store.home)):  # a saved record must name no folder of this machine
-            reason = reason.replace(place, store.home.name)
+            if place not in (".", "~"):  # where the store is the working folder itself: no word of a sentence
+                reason = reason.replace(place, store.home.name)
         directions = _trials.directions(connection, name) or directions_of(spec)
         trials = _trials.facts(connection, name)
         notes = store.notes(name)

@@ -11,7 +11,6 @@ lower quartile (above the upper one when minimising).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,9 @@ __all__ = ["Observations", "best_index", "final_value", "observe"]
 
 OUTLIER_RANGES = 3.0
 """Interquartile ranges beyond the quartile at which a bad value is drawn in."""
+
+_FAR = 1e100
+"""A value beyond it cannot be used: sums of squares within it stay finite."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def final_value(trial: Mapping[str, Any], objective: int = 0) -> float | None:
     if not values and objective == 0:
         values = [trial.get("value")]
     value = values[objective] if objective < len(values) else None
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _FAR
     return float(value) if usable and value is not None and trial.get("state") == "completed" else None
 
 
@@ -130,7 +132,7 @@ def observe(
 
 def _reports(trial: Mapping[str, Any]) -> list[tuple[int, float]]:
     pairs = [(p[0], p[1]) for p in trial.get("reports") or [] if len(p) == 2]
-    return [(int(r), float(v)) for r, v in pairs if v is not None and math.isfinite(v)]
+    return [(int(r), float(v)) for r, v in pairs if v is not None and abs(v) <= _FAR]
 
 
 def _later_gains(trials: Sequence[Mapping[str, Any]]) -> dict[int, float]:

@@ -241,7 +241,8 @@ def _read_state(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"Checkpoint {path.name} must match its checksums, but its tensors do not.")
         return content
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"Checkpoint {path.name} must be whole, but it cannot be read: {error}.") from error
+        why = getattr(error, "strerror", None) or error  # without the path
+        raise CheckpointError(f"Checkpoint {path.name} must be whole, but it cannot be read: {why}.") from error
 
 
 def _sha256(path: Path) -> str:

@@ -90,7 +90,7 @@ class _ProcessWorker:
                 )
         except OSError as error:
             raise WorkerError(
-                f"A worker process must be startable, but the system refused: {error}. "
+                f"A worker process must be startable, but the system refused: {error.strerror or error}. "
                 "Free memory or disk space, or use `--executor thread`."
             ) from error
         if payload is not None and self._process.stdin is not None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoglm_nb.errors import DiskFullError, TrialPruned
+from autoglm_nb.explain.privacy import private
 from autoglm_nb.protocol import RunRole, StudyState, TrialState
 from autoglm_nb.search import Proposal, Pruner, Searcher
 from autoglm_nb.tuning.context import StudyContext
@@ -62,7 +63,8 @@ def evaluate_objective(
     except TrialPruned as pruned:
         outcome = Outcome(TrialState.PRUNED, because=str(pruned) or "The objective ended it.")
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - user code; its fault ends the trial alone
-        outcome = Outcome(TrialState.FAILED, because=f"The objective raised {type(error).__name__}: {error}")
+        because = f"The objective raised {type(error).__name__}: {private(str(error))}"  # the record is saved
+        outcome = Outcome(TrialState.FAILED, because=because)
     seconds = time.monotonic() - began
     store.update_run(study, run, seconds=seconds)
     store.end_run(

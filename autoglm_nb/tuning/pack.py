@@ -46,13 +46,18 @@ class Pack:
         self._described = 0.0
 
     def room(self, engine: Engine, config: dict[str, Any]) -> bool:
-        """Whether a run of this configuration may join now.
+        """Whether a run of this configuration may join now."""
+        return len(self.runs) < engine.capacity and self.may_join(config)
+
+    def may_join(self, config: dict[str, Any]) -> bool:
+        """The part of `room` that needs no base in memory: which methods may stand side by side.
 
         A method that cannot share passes has a model of its own: one such run at a time.
         """
-        if len(self.runs) >= engine.capacity:
-            return False
-        return engine.shares(config) or all(run.engine.shares(run.request.config) for run in self.runs)
+        if not self.runs:
+            return True
+        shares = self.runs[0].engine.shares
+        return shares(config) or all(shares(run.request.config) for run in self.runs)
 
     def add(self, engine: Engine, request: RunRequest) -> Outcome | None:
         """Start a run; an outcome when it failed at once."""

@@ -231,7 +231,8 @@ class StudyRun:
                 return index
             config = self._request(entry).config if isinstance(entry, Proposal) else entry.config
             model = str(config["model"])
-            if self.workshop.can_hold(model) and self.pack.room(self.workshop.engine(model), config):
+            fits = self.pack.may_join(config) and self.workshop.can_hold(model, len(self.pack.runs))
+            if fits and self.pack.room(self.workshop.engine(model), config):
                 return index
         return None
 

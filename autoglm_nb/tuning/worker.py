@@ -20,6 +20,7 @@ from types import FrameType
 
 from autoglm_nb import settings
 from autoglm_nb.errors import AutoGLMError, DiskFullError
+from autoglm_nb.explain.privacy import private
 from autoglm_nb.protocol import StudyState
 from autoglm_nb.record import words
 from autoglm_nb.store import EventWriter, Lease, Store
@@ -118,7 +119,7 @@ def _carry(context: StudyContext) -> None:
         _last_words(
             context,
             StudyState.FAILED,
-            f"The worker met an unexpected {type(error).__name__}: {error}. "
+            f"The worker met an unexpected {type(error).__name__}: {private(str(error))}. "
             f"`%autotune logs {words.quoted(context.study)}` shows where; finished trials are kept.",
         )
 

@@ -52,6 +52,8 @@ class Workshop:
         }
         self.dataset: Dataset = data.prepare(spec.data, spec.task, seed=spec.seed, folder=folder)
         self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._capacities: dict[str, int] = {}
+        """Of every base that has been loaded, also where it was dropped since."""
         self._pin()
 
     def engine(self, model: str) -> Engine:
@@ -89,6 +91,7 @@ class Workshop:
         )
         engine.capacity, engine.why_alone = self._capacity(engine)
         self._engines[model] = engine
+        self._capacities[model] = engine.capacity
         return engine
 
     def _capacity(self, engine: Engine) -> tuple[int, str]:
@@ -114,9 +117,17 @@ class Workshop:
             "less than waiting for each result does."
         )
 
-    def can_hold(self, model: str) -> bool:
-        """Whether this base is in memory or may be loaded now: one with runs under way is never dropped."""
-        if model in self._engines or len(self._engines) < MODELS_IN_MEMORY:
+    def can_hold(self, model: str, under_way: int = 0) -> bool:
+        """Whether this base is in memory or may be loaded now: one with runs under way is never dropped.
+
+        Nor is one loaded that is known to take no run beside those under way: two that wait would
+        drop each other again and again.
+        """
+        if model in self._engines:
+            return True
+        if under_way >= self._capacities.get(model, under_way + 1):
+            return False
+        if len(self._engines) < MODELS_IN_MEMORY:
             return True
         return not all(engine.groups() for engine in self._engines.values())
 

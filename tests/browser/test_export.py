@@ -45,6 +45,7 @@ def test_exported_html_shows_curve_and_tables(
         assert "Traceback" not in text
         assert "Error displaying widget" not in text
         assert page.locator(".jp-RenderedHTML").count() == 1
+        assert "http" not in page.locator(".jp-RenderedHTML").inner_html(), "nothing of the record lies elsewhere"
         assert faint(page, ".jp-RenderedHTML > div") == []
         assert faults == []
     finally:

@@ -73,6 +73,18 @@ def test_a_diverged_trial_does_not_flatten_the_others() -> None:
     assert [n for n, _ in drawn.best] == [0, 1, 3, 5, 6]
 
 
+@pytest.mark.parametrize("values", [[1e308, -1e308], [-1.7e308, 1.7e308, 0.5], [1.7e308, 1.7e308]])
+def test_values_at_the_end_of_what_a_float_holds_are_drawn(values: list[float]) -> None:
+    """Their distance is infinite; the picture ends before."""
+    snapshot = samples.running_snapshot()
+    snapshot["trials"] = [samples.trial(i, value=v) for i, v in enumerate(values)]
+    snapshot["curve"] = []
+    snapshot["headline"]["baseline_value"] = None
+    svg = record.curve_svg(snapshot)
+    ElementTree.fromstring(svg)
+    assert not any(word in svg for word in ("nan", "inf"))
+
+
 def test_many_trials_are_thinned_but_every_step_of_the_best_is_kept() -> None:
     """2,000 trials draw at most about `MAX_POINTS`, in a picture of moderate size."""
     snapshot = samples.finished_snapshot(2000)

@@ -16,6 +16,7 @@ from autoglm_nb.record import words
         (0.00081, "8.1e-4"), (2e-05, "2e-5"), (16, "16"), (0.1, "0.1"), (1.0, "1"), (True, "yes"), (None, "–"),
         ("lora", "lora"), (["q_proj", "v_proj"], "q_proj+v_proj"), (math.nan, "–"), (math.inf, "∞"), (12345.0, "12345"),
         (0.30000000000000004, "0.3"), (1e12, "1e12"), (0.0, "0"), (-2e-5, "-2e-5"),
+        (10**12, "1.00e+12"), (10**400, "–"),
     ],
 )  # fmt: skip
 def test_number_is_short_and_keeps_its_meaning(value: object, text: str) -> None:
@@ -26,7 +27,7 @@ def test_number_is_short_and_keeps_its_meaning(value: object, text: str) -> None
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.8468, "0.847"), (-0.02, "−0.020"), (None, "–"), (math.nan, "–"), (12.5, "12.500"), (1234.5, "1234"),
-     (1e-5, "1e-5"), (True, "–"), (0, "0.000")],
+     (1e-5, "1e-5"), (True, "–"), (0, "0.000"), (10**400, "–")],
 )  # fmt: skip
 def test_score_shows_a_thousandth(value: object, text: str) -> None:
     """A metric of ordinary size has three decimals; what is not a number is a dash."""

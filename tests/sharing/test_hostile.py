@@ -296,6 +296,10 @@ def changed(good: dict[str, bytes], entry: str, path: str, value: Any) -> dict[s
         (layout.TRIALS, "0.params.rank.distribution.attributes", {"choices": []}),
         (layout.TRIALS, "0.params.learning_rate.distribution.attributes.low", "0"),
         (layout.TRIALS, "0.params.learning_rate.distribution.attributes.log", 1),
+        (
+            layout.TRIALS, "0.params.learning_rate.distribution.attributes",
+            {"low": 0.0, "high": 1.0, "log": False, "step": 5e-324},
+        ),
         (layout.TRIALS, "0.reports", [[1]]), (layout.TRIALS, "0.reports", [["1", 2]]),
         (layout.TRIALS, "0.constraints", {"0": "x"}), (layout.TRIALS, "0.attributes", []),
         (layout.RUNS, "0.run", "../../evil"), (layout.RUNS, "0.run", "trial-0001"), (layout.RUNS, "0.role", "root"),
@@ -312,6 +316,14 @@ def test_values_of_another_type_are_refused(
 ) -> None:
     """One value at a time; the message says what it should be."""
     refused(zipped(tmp_path / "x.zip", changed(good, entry, path, value)), elsewhere, "must be|Upgrade|does not know")
+
+
+def test_a_tag_of_several_lines_becomes_one_line(good: dict[str, bytes], tmp_path: Path, elsewhere: Path) -> None:
+    """As where a person writes it; only comments have lines."""
+    entries = changed(changed(good, layout.NOTES, "notes.0.kind", "tag"), layout.NOTES, "notes.0.text", "a\n\n b")
+    name = open_shared(zipped(tmp_path / "x.zip", entries), elsewhere).name
+    with Store(elsewhere) as there:
+        assert [note["text"] for note in there.notes(name) if note["kind"] == "tag"] == ["a b"]
 
 
 CARD, PEFT = "adapter/autoglm.json", "adapter/adapter_config.json"

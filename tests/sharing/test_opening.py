@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from autoglm_nb.errors import RejectedError, SharedFileError, StoreError, UsageError
+from autoglm_nb.errors import DiskFullError, RejectedError, SharedFileError, StoreError, UsageError
 from autoglm_nb.explain import explain
 from autoglm_nb.protocol import StudyState
 from autoglm_nb.sharing import content, open_shared, share_zip, values
@@ -137,6 +140,17 @@ def test_what_mattered_comes_along(store: Store, study: str, home: Path, elsewhe
             there.study_dir(study), {"trials": 4, "importance": ["forged", {"parameter": "x", "value": "1"}]}
         )
         assert snapshot(there, study)["importance"] == found
+
+
+def test_a_long_name_does_not_push_the_mark_of_a_file_out(
+    store: Store, study: str, home: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    """Anybody can write a file; without the mark a reviewer of 120 letters would be one of a decision system."""
+    _rejected(store, reviewer="Model Risk Board " + "x" * 103)
+    open_shared(share_zip(home, study, tmp_path / "no.zip", force=True), elsewhere)
+    with Store(elsewhere) as there:
+        reviewer = snapshot(there, study)["decision"]["reviewer"]
+    assert reviewer.startswith("Model Risk Board x") and reviewer.endswith(content.SAID_SO)
 
 
 @pytest.mark.parametrize(
@@ -297,18 +311,40 @@ def test_a_store_that_cannot_take_it_is_left_as_it_was(
     assert list((elsewhere / "runs").iterdir()) == []
 
 
+def test_files_whose_rows_could_not_be_committed_do_not_stay(
+    shared: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk may show at the commit, when the folder has its name already; the name stays free."""
+    real, target = Store._write, elsewhere / "runs" / "reviews"
+
+    @contextlib.contextmanager
+    def full(self: Store) -> Iterator[sqlite3.Connection]:
+        with real(self) as connection:
+            yield connection
+            if target.exists():
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "_write", full)
+        with pytest.raises(DiskFullError):
+            open_shared(shared, elsewhere)
+    assert list((elsewhere / "runs").iterdir()) == []
+    assert open_shared(shared, elsewhere).name == "reviews"
+
+
 def test_what_a_killed_opening_left_is_swept_a_day_later(shared: Path, elsewhere: Path) -> None:
     """Rows under a name that no study can have, and a hidden folder."""
     with Store(elsewhere) as there:
         there.optuna_study("opening:1:" + "0" * 32, ["maximize"])
         there.optuna_study(f"opening:{2e9:.0f}:" + "0" * 32, ["maximize"])
+        there.optuna_study("opening:night", ["maximize"])  # somebody's own, made with Optuna
         left = elsewhere / "runs" / ".opening-1-00000000"
         left.mkdir(parents=True)
         os.utime(left, (1, 1))
         open_shared(shared, elsewhere)
         with sqlite3.connect(there.path) as connection:
             names = {r[0] for r in connection.execute("SELECT study_name FROM studies")}
-    assert names == {"reviews", f"opening:{2e9:.0f}:" + "0" * 32}
+    assert names == {"reviews", "opening:night", f"opening:{2e9:.0f}:" + "0" * 32}
     assert [p.name for p in (elsewhere / "runs").iterdir()] == ["reviews"]
 
 

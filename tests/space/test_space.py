@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import random
 from typing import Any
@@ -157,6 +158,17 @@ def test_validate_reports_every_fault_at_once() -> None:
         space.validate({"learning_rate": 2, "epochs": 3, "rnk": 4, "rank": 4})
     assert len(caught.value.faults) == 4
     assert "Did you mean 'rank'?" in caught.value.faults[0]
+
+
+@pytest.mark.parametrize(
+    "cell", ["rank = randint(2, 64)", "rank = logint(2, 64)", "rank = choice(2, 4)", "dropout = quniform(0, 0.5, 0.1)"]
+)
+@pytest.mark.parametrize("value", [10**400, -(10**400), math.inf, math.nan])
+def test_a_number_beyond_what_a_float_holds_is_refused(cell: str, value: float) -> None:
+    """It may come from anywhere: a request over REST, a file."""
+    space = parse_cell(cell, {})
+    with pytest.raises(SpaceError, match="must be within"):
+        space.validate({space.dimensions[0].name: value}, partial=True)
 
 
 def test_validate_completes_constants_and_leaves_dimensions_open_when_partial() -> None:

@@ -89,6 +89,8 @@ def test_a_watch_sees_it(store: Store, study: str) -> None:
         '{"trials": 3, "importance": [1, {}, {"parameter": 3, "value": 1, "low": 0, "high": 1}]}',
         '{"trials": 3, "importance": [{"parameter": "rank", "value": "1", "low": 0, "high": 1}]}',
         '{"trials": 3, "importance": [{"parameter": "rank", "value": NaN, "low": 0, "high": 1}]}',
+        f'{{"trials": 3, "importance": [{{"parameter": "rank", "value": {10**400}, "low": 0, "high": 1}}]}}',
+        f'{{"trials": {10**400}, "importance": [{{"parameter": "rank", "value": 1, "low": 0, "high": 1}}]}}',
     ],
 )
 def test_a_damaged_file_shows_nothing(store: Store, study: str, text: str) -> None:

@@ -307,3 +307,12 @@ def test_the_reason_names_no_folder_of_this_machine(store: Store, study: str) ->
     assert _draw(store)["study"]["reason"] == (
         f"There is no room left on the disk to write {store.home.name}/studies.db."
     )
+
+
+def test_a_store_that_is_the_working_folder_leaves_the_reason_whole(
+    store: Store, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen from there its path is a full stop, which is part of every sentence."""
+    monkeypatch.chdir(store.home)
+    store.set_state(study, StudyState.FAILED, "It failed. Try again.")
+    assert _draw(store)["study"]["reason"] == "It failed. Try again."

@@ -43,16 +43,17 @@ def test_a_pruned_trial_without_a_comparison_is_left_out_and_counted() -> None:
 
 
 def test_failed_running_and_not_finite_values_never_count() -> None:
-    """Of five trials one has a usable value; waiting and running ones are not yet left out."""
+    """Of six trials one has a usable value; waiting and running ones are not yet left out."""
     trials = [
         _trial(0, "completed", 0.7),
         _trial(1, "completed", math.nan),
         _trial(2, "completed", math.inf),
         _trial(3, "failed", None),
         _trial(4, "running", None),
+        _trial(5, "completed", -1e308),  # whose square is infinite
     ]
     found = observe(trials, "maximize")
-    assert found.numbers == (0,) and found.left_out == 3
+    assert found.numbers == (0,) and found.left_out == 4
 
 
 @pytest.mark.parametrize(("direction", "ruin"), [("minimize", 1e6), ("maximize", -1e6)])

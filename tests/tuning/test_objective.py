@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import sys
 import time
@@ -25,6 +26,10 @@ def _interrupt() -> None:
 
 def _key() -> None:
     raise KeyError("boom")
+
+
+def _missing() -> None:
+    raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/srv/mei/rows.csv")
 
 
 @pytest.fixture
@@ -66,12 +71,18 @@ def test_what_is_no_result_fails_the_trial_with_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("does", "name"), [(_exit, "SystemExit"), (_interrupt, "KeyboardInterrupt"), (_key, "KeyError: 'boom'")]
+    ("does", "name"),
+    [
+        (_exit, "SystemExit"),
+        (_interrupt, "KeyboardInterrupt"),
+        (_key, "KeyError: 'boom'"),
+        (_missing, "FileNotFoundError: [Errno 2] No such file or directory: 'rows.csv'"),
+    ],
 )
 def test_whatever_the_function_raises_ends_its_trial_alone(
     one_trial: Callable[..., dict[str, Any]], does: Callable[[], None], name: str
 ) -> None:
-    """`sys.exit()` must not take the worker along: it would be started again, five times."""
+    """`sys.exit()` must not take the worker along; the sentence, which a notebook keeps, names no place."""
     trial = one_trial(does)
     assert (trial["state"], trial["attempts"]) == ("failed", 1)
     assert name in trial["because"]

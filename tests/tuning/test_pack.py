@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,34 @@ def test_two_bases_are_each_loaded_once_while_both_have_trials(
     shot = make_study(space=space, strategy="fixed", enqueue=enqueue, trials=4, pack=4).run()
     assert [t["state"] for t in shot["trials"]] == ["completed"] * 4
     assert len(loaded) == 2
+
+
+def test_bases_that_wait_are_not_loaded_in_turns(
+    make_study: Callable[..., Study], tiny_encoder_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three with a model of their own one trains; the other two would drop each other at every look."""
+    loaded, real = [], models.load_base
+
+    def load_base(resolved: Any, **options: Any) -> Any:
+        loaded.append(resolved.name)
+        return real(resolved, **options)
+
+    monkeypatch.setattr(models, "load_base", load_base)
+    monkeypatch.setattr("autoglm_nb.tuning.study_run.LOOK_SECONDS", 0.0)
+    names = [str(tiny_encoder_path), *(str(tiny_encoder(tmp_path / f"other{seed}", seed=seed)) for seed in (1, 2))]
+    space = f"learning_rate = 1e-2\nmethod = 'head'\nmodel = choice({', '.join(map(repr, names))})\nepochs = 2"
+    enqueue = [{"model": name} for name in names]
+    shot = make_study(space=space, strategy="fixed", enqueue=enqueue, trials=3, pack=3).run()
+    assert [t["state"] for t in shot["trials"]] == ["completed"] * 3
+    assert loaded == names
+
+
+def test_a_base_that_is_known_to_have_no_room_is_not_loaded() -> None:
+    """Its capacity was measured when it was in memory."""
+    shop = object.__new__(workshop.Workshop)
+    shop._engines, shop._capacities = OrderedDict(), {"large": 1}
+    assert shop.can_hold("large", 0) and not shop.can_hold("large", 1)
+    assert shop.can_hold("never loaded", 1)
 
 
 ASHA: dict[str, Any] = {

@@ -69,6 +69,8 @@ def _edges(facts: Facts, one: Importance) -> Iterator[Sentence]:
     for axis in axes_of(facts.space):
         if axis.kind == "choice" or axis.name not in facts.best_config or axis.name not in searched:
             continue
+        if words.finite(facts.best_config[axis.name]) is None:  # a text, in a study that came from elsewhere
+            continue
         unit = axis.unit(facts.best_config[axis.name])
         if EDGE < unit < 1 - EDGE:
             continue
