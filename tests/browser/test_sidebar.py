@@ -134,15 +134,15 @@ def test_page_and_sidebar_come_back_after_a_reload(open_lab: Open, act: Callable
     for _ in range(5):
         # JupyterLab brings the notebook of the address to the front when it has opened it: perhaps after the click.
         page.page.locator(".lm-DockPanel-tabBar").get_by_text("epsilon", exact=True).click(timeout=60_000)
-        card.get_by_text("0.803").first.wait_for(timeout=60_000)
+        card.get_by_text("0.803").first.wait_for(timeout=20_000)
         page.page.wait_for_timeout(3000)
         if card.is_visible():
             break
-    page.sidebar.wait_for(timeout=60_000)
+    page.sidebar.wait_for(timeout=20_000)
     # The page asks again by itself: the next answer to come is the first that could tell of an end.
     page.page.wait_for_event("response", lambda answer: answer.url.split("?")[0].endswith("/epsilon"), timeout=60_000)
     actor.finish()
-    card.get_by_test_id("autoglm-state").filter(has_text="finished").wait_for(timeout=60_000)
+    card.get_by_test_id("autoglm-state").filter(has_text="finished").wait_for(timeout=20_000)
     page.screenshot("page-restored")
 
 
