@@ -49,6 +49,12 @@ COMPLETE_ROWS = 4000
 
 RESAMPLES = 4000
 
+CEILING_EVERY = 4
+"""Configurations between two measurements of the ceiling: a machine's speed may change within an hour."""
+
+MOST_LOOKS = 3
+"""Of more doubtful configurations than these no second look is taken: they are no accident."""
+
 Say = Callable[[str], None]
 
 
@@ -124,7 +130,7 @@ def measure(part: Part, folder: Path, say: Say, kept: Kept | None = None) -> dic
     raw: dict[str, Any] = {"ours": [], "peer": {name: [] for name in part.recipes}, "totals": [], "ceilings": []}
     raw |= kept.seeds(part.to_json()) if kept else {}
     done = {total["seed"] for total in raw["totals"]}
-    if len(done) == part.seeds:
+    if len(done) == part.seeds and not _to_look_at(part, raw):
         return raw
     with (
         one_busy_core(part.busy),
@@ -148,15 +154,71 @@ def measure(part: Part, folder: Path, say: Say, kept: Kept | None = None) -> dic
                     trial = peer.ask("train", config=config, recipe=RECIPES[name], seed=seed)
                     raw["peer"][name].append({"trial": number, "seed": seed, **trial})
                 slice_ = ours.ask("advance", share=(number + 1) / len(configs))
+                if number % CEILING_EVERY == CEILING_EVERY - 1 or number == len(configs) - 1:
+                    tokens = max(1, round(tokens_of_a_pass(ours.ask("totals"))))
+                    shapes = raw["arithmetic"]["peer"]["shapes"]
+                    raw["ceilings"].append(ours.ask("ceiling", shapes=shapes, tokens=tokens))
                 say(f"seed {seed}: {number + 1} of {len(configs)} configurations done")
             totals = ours.ask("totals")
             raw["totals"].append({"seed": seed, **totals})
             raw["ours"] += [{"seed": seed, **trial} for trial in _scaled(slice_["trials"], totals["seconds"])]
-            tokens = max(1, round(tokens_of_a_pass(totals)))
-            raw["ceilings"].append(ours.ask("ceiling", shapes=raw["arithmetic"]["peer"]["shapes"], tokens=tokens))
+            if kept:
+                kept.keep(part.to_json(), raw)
+        for number, names in _to_look_at(part, raw).items():
+            say(f"configuration {number + 1} differs by more than the peer from itself: a second look")
+            raw.setdefault("looks", {})[str(number)] = _second_look(part, configs[number], names, ours, peer)
             if kept:
                 kept.keep(part.to_json(), raw)
     return raw
+
+
+def _second_look(part: Part, config: Mapping[str, Any], recipes: Sequence[str], *sides: Child) -> dict[str, Any]:
+    """One configuration with further seeds on both sides; no speed is taken from it."""
+    ours, peer = sides
+    seeds = range(part.seeds, part.seeds + fidelity.SECOND_LOOK)
+    ours.ask("admit", configs=[config] * len(seeds), seed=list(seeds))
+    mine = [{**t, "seed": seeds[t["trial"]]} for t in ours.ask("advance", share=1.0)["trials"]]
+    theirs = {
+        name: [{"seed": s, **peer.ask("train", config=config, recipe=RECIPES[name], seed=s)} for s in seeds]
+        for name in recipes
+    }
+    return {"ours": mine, "peer": theirs}
+
+
+def _to_look_at(part: Part, raw: Mapping[str, Any]) -> dict[int, list[str]]:
+    """The configurations whose difference to a variant is doubtful, with those variants, not looked at yet."""
+    found: dict[int, list[str]] = {}
+    for name in part.recipes:
+        theirs = raw["peer"][name]
+        mine = [_find(raw["ours"], trial) for trial in theirs]
+        if faults_of(mine, theirs, part.validation_rows):
+            continue
+        values = quality(mine, theirs, part.task), quality(theirs, theirs, part.task)
+        for place in fidelity.doubtful(*values, _self_differences(part, raw), **_certainty(part)):
+            names = found.setdefault(theirs[place]["trial"], [])
+            names += [] if name in names else [name]
+    if len(found) > MOST_LOOKS:
+        return {}
+    known = {int(number): look["peer"].keys() for number, look in raw.get("looks", {}).items()}
+    return {number: names for number, names in found.items() if not set(names) <= set(known.get(number, ()))}
+
+
+def _looks(part: Part, raw: Mapping[str, Any], name: str) -> dict[int, fidelity.Look]:
+    """What second looks at a variant's trials gave, by the trial's place among them."""
+    theirs = raw["peer"][name]
+    known = {int(number): look for number, look in raw.get("looks", {}).items() if name in look["peer"]}
+    found = {}
+    for place, trial in enumerate(theirs):
+        look = known.get(trial["trial"])
+        if look is not None:
+            again = look["peer"][name]
+            found[place] = quality(look["ours"], theirs, part.task), quality(again, theirs, part.task)
+    return found
+
+
+def _certainty(part: Part) -> dict[str, Any]:
+    """How well the accuracies of a part are known, for `fidelity`."""
+    return {"reduced": part.reduced, "rows": part.validation_rows if part.task == "classification" else None}
 
 
 def estimate(part: Part, setups: Mapping[str, Mapping[str, Any]]) -> float:
@@ -193,8 +255,8 @@ def weigh(part: Part, raw: Mapping[str, Any]) -> dict[str, Any]:
                 quality(mine, theirs, part.task),
                 quality(theirs, theirs, part.task),
                 differences,
-                reduced=part.reduced,
-                rows=part.validation_rows if part.task == "classification" else None,
+                **_certainty(part),
+                looks=_looks(part, raw, name),
             )
             checks[name] = verdict.to_json()
             if not verdict.passed:
@@ -226,6 +288,13 @@ def weigh(part: Part, raw: Mapping[str, Any]) -> dict[str, Any]:
         "ours": _rounded(ours),
         "peer": {name: _rounded(line) for name, line in lines.items()},
         "trials": _trials(part, raw, show_speed=sound),
+        "second_looks": {
+            number: {
+                side: [_shown(trial, "accuracy", "loss") for trial in trials]
+                for side, trials in {"ours": look["ours"], **look["peer"]}.items()
+            }
+            for number, look in raw.get("looks", {}).items()
+        },
     }
 
 
@@ -352,19 +421,20 @@ def _trials(part: Part, raw: Mapping[str, Any], *, show_speed: bool) -> list[dic
     """Every configuration with what each side made of it."""
     keys = ("accuracy", "loss", "grad_norm", *(("seconds",) if show_speed else ()))
 
-    def shown(trial: Mapping[str, Any]) -> dict[str, Any]:
-        return _rounded({"seed": trial["seed"], **{key: trial[key] for key in keys}})
-
     rows = []
     for number, config in enumerate(part.configs):
         sides = {"ours": raw["ours"], **raw["peer"]}
         rows.append(
             {
                 "config": config,
-                **{name: [shown(t) for t in trials if t["trial"] == number] for name, trials in sides.items()},
+                **{name: [_shown(t, *keys) for t in trials if t["trial"] == number] for name, trials in sides.items()},
             }
         )
     return rows
+
+
+def _shown(trial: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return _rounded({"seed": trial["seed"], **{key: trial[key] for key in keys}})
 
 
 def _scaled(trials: Sequence[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:

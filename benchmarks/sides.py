@@ -100,11 +100,19 @@ class EngineSide:
             "precision": self.engine.precision,
         }
 
-    def admit(self, configs: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-        """Plan these trials and give as many as there is room for a slot; the others follow as slots get free."""
+    def admit(self, configs: list[dict[str, Any]], seed: int | list[int]) -> dict[str, Any]:
+        """Plan these trials and give as many as there is room for a slot; the others follow as slots get free.
+
+        Args:
+            seed: of all of them, or of each.
+        """
         from autoglm_nb.training import plan_run
 
-        plans = [plan_run(f"trial-{i:04d}", config, seed, self.data, rungs=1) for i, config in enumerate(configs)]
+        seeds = seed if isinstance(seed, list) else [seed] * len(configs)
+        plans = [
+            plan_run(f"trial-{i:04d}", config, own, self.data, rungs=1)
+            for i, (config, own) in enumerate(zip(configs, seeds, strict=True))
+        ]
         self._waiting = [(i, plan) for i, plan in enumerate(plans)]
         self._total = sum(plan.total_steps * plan.batch_size for plan in plans)
         self._done = 0

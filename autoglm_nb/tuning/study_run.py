@@ -193,7 +193,7 @@ class StudyRun:
             for request, outcome in self.pack.advance():
                 self._ended(request, outcome)
                 self._look_again = 0.0
-        for number, rung in sorted(self.paused.items()):
+        for number, rung in sorted({**self._left_paused(), **self.paused}.items()):
             verdict = self.pruner.decide(self.optuna, number, rung)
             because = verdict.because if verdict.pause else f"the budget was used up; {verdict.because}"
             self._finish(number, Outcome(TrialState.PRUNED, because=f"Paused and never promoted: {because}"))
@@ -277,15 +277,25 @@ class StudyRun:
 
         One that was going on when that worker left goes on, wherever it stands among the others by now.
         """
-        row = self.context.store.run(self.context.study, _run_name(proposal.number))
-        reports = self.optuna.get_trials(deepcopy=False)[proposal.number].intermediate_values
-        if row is None or not row.because.startswith(PAUSED) or not reports:
+        rung = self._paused_at(self.optuna.get_trials(deepcopy=False)[proposal.number])
+        if rung is None or not self.pruner.decide(self.optuna, proposal.number, rung).pause:
             return False
-        if not self.pruner.decide(self.optuna, proposal.number, max(reports)).pause:
-            return False
-        self.paused[proposal.number] = max(reports)
+        self.paused[proposal.number] = rung
         self.searcher.park(proposal.number)
         return True
+
+    def _left_paused(self) -> dict[int, int]:
+        """Trials that an earlier worker had paused and this one never looked at, with the evaluation they reached."""
+        waiting = self.optuna.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
+        found = {trial.number: self._paused_at(trial) for trial in waiting}
+        return {number: rung for number, rung in found.items() if rung is not None}
+
+    def _paused_at(self, trial: optuna.trial.FrozenTrial) -> int | None:
+        """The evaluation at which the pruner had set a trial aside; None if it had not."""
+        row = self.context.store.run(self.context.study, _run_name(trial.number))
+        if row is None or not row.because.startswith(PAUSED) or not trial.intermediate_values:
+            return None
+        return max(trial.intermediate_values)
 
     def _enough(self) -> bool:
         spec = self.context.store.spec(self.context.study)  # trials and budget may be raised while it runs

@@ -180,6 +180,56 @@ def test_a_stored_part_names_no_folder_of_this_machine(tmp_path: Path) -> None:
     assert (shown["model"], shown["source"]) == ("model", "rows.csv")
 
 
+class _Side:
+    """Stands for a child process: trials of one accuracy, a little more with each seed; notes what it was asked."""
+
+    def __init__(self, accuracy: float) -> None:
+        self.accuracy = accuracy
+        self.asked: list[tuple[str, Any]] = []
+
+    def ask(self, do: str, **what: Any) -> dict[str, Any]:
+        self.asked.append((do, what.get("seed")))
+        if do == "train":
+            return {**_trial(0, what["seed"], 6.0), "accuracy": self.accuracy + 0.001 * what["seed"]}
+        return {"trials": [{**_trial(n, 0, 1.0), "accuracy": self.accuracy + 0.001 * n} for n in range(6)]}
+
+
+@pytest.mark.parametrize(("points", "passes"), [(0.0, True), (8.0, False)])
+def test_a_doubtful_configuration_is_trained_again_with_further_seeds_on_both_sides(
+    raw: dict[str, Any], points: float, passes: bool
+) -> None:
+    """Its own variants only; then they decide, and what was trained for it counts for no speed."""
+    part = replace(PART, complete=True, validation_rows=4000)
+    for trial in (*raw["ours"], *(t for trials in raw["peer"].values() for t in trials)):
+        trial["rows_scored"] = 4000
+    raw["ours"][1]["accuracy"] -= 0.035
+    raw["ours"][2]["accuracy"] += 0.035
+    assert comparison._to_look_at(part, raw) == {1: list(part.recipes), 2: list(part.recipes)}
+    assert len(weigh(part, raw)["refused"]) == 3
+    ours, peer = _Side(0.8), _Side(0.8 + points / 100)
+    for number, names in comparison._to_look_at(part, raw).items():
+        look = comparison._second_look(part, part.configs[number], names, ours, peer)
+        raw.setdefault("looks", {})[str(number)] = look
+        assert [t["seed"] for t in look["ours"]] == [2, 3, 4, 5, 6, 7]
+    assert {seed for do, seed in peer.asked if do == "train"} == {2, 3, 4, 5, 6, 7}
+    assert comparison._to_look_at(part, raw) == {}
+    found = weigh(part, raw)
+    assert (found["refused"] == []) == passes, found["refused"]
+    assert set(found["second_looks"]["1"]) == {"ours", *part.recipes}
+    assert "seconds" not in json.dumps(found["second_looks"])
+    if passes:
+        assert found["ours"]["samples_per_second"] == 100.0
+
+
+def test_no_second_look_at_work_that_is_worse_throughout(raw: dict[str, Any]) -> None:
+    """Hours of further seeds would not clear it."""
+    part = replace(PART, complete=True, validation_rows=4000)
+    for trial in (*raw["ours"], *(t for trials in raw["peer"].values() for t in trials)):
+        trial["rows_scored"] = 4000
+    _worse(raw, 5.0)
+    assert comparison._to_look_at(part, raw) == {}
+
+
 @pytest.mark.parametrize("points", [0.0, 12.0])
 def test_the_command_prints_no_speed_after_a_failed_check(
     points: float,

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from benchmarks.fidelity import MARGIN, MOST, judge
+from benchmarks.fidelity import MARGIN, MOST, doubtful, judge
 
 SELF = [0.01, -0.012, 0.008, -0.009] * 4  # the peer against itself: about a point
 
@@ -87,3 +87,42 @@ def test_lists_that_do_not_belong_together_are_an_error() -> None:
     for arguments in (([0.8], [0.8, 0.8], SELF), ([], [], SELF), ([0.8], [0.8], [])):
         with pytest.raises(ValueError, match="trials"):
             judge(*arguments)
+
+
+SCATTERED = [0.70, 0.76, 0.73, 0.74, 0.71, 0.75]
+
+
+@pytest.mark.parametrize(("shift", "passes"), [(0.0, True), (0.01, True), (-0.06, False), (0.06, False)])
+def test_a_doubtful_trial_is_judged_by_further_seeds(shift: float, passes: bool) -> None:
+    """The run that raised the doubt no longer counts; six points between the means of six seeds are no accident."""
+    ours, peer = [0.8] * 15 + [0.73], [0.8] * 16
+    assert doubtful(ours, peer, SELF) == [15]
+    again = [value + shift for value in SCATTERED[::-1]]
+    verdict = judge(ours, peer, SELF, looks={15: (again, SCATTERED)})
+    assert verdict.passed == passes
+    (look,) = verdict.looks
+    assert look["place"] == 15
+    assert look["ours"] - look["peer"] == pytest.approx(shift)
+    assert (look["chance"] < 0.05) != passes
+    assert "further seeds" in verdict.because
+
+
+def test_a_second_look_clears_no_other_trial() -> None:
+    """What was seen of one trial says nothing about another that differs as much."""
+    ours, peer = [0.8] * 14 + [0.87, 0.73], [0.8] * 16
+    assert doubtful(ours, peer, SELF) == [14, 15]
+    assert not judge(ours, peer, SELF, looks={15: (SCATTERED, SCATTERED)}).passed
+    assert judge(ours, peer, SELF, looks=dict.fromkeys((14, 15), (SCATTERED, SCATTERED))).passed
+
+
+@pytest.mark.parametrize("ours", [[0.79] * 15 + [0.73], [0.8] * 15 + [0.69], [0.8] * 15 + [0.799], [math.nan] * 16])
+def test_no_second_look_where_it_could_change_nothing(ours: list[float]) -> None:
+    """A mean too far off, a trial beyond ten points, no doubt at all, no number."""
+    assert doubtful(ours, [0.8] * 16, SELF) == []
+
+
+def test_a_look_without_scatter_tells_equal_from_different() -> None:
+    """Welch's statistic does not exist there."""
+    ours, peer = [0.8] * 15 + [0.73], [0.8] * 16
+    assert judge(ours, peer, SELF, looks={15: ([0.7] * 3, [0.7] * 3)}).passed
+    assert not judge(ours, peer, SELF, looks={15: ([0.7] * 3, [0.71] * 3)}).passed

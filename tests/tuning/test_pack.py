@@ -148,15 +148,12 @@ def test_asha_pauses_trials_at_their_checkpoints_and_resumes_the_promising_ones(
     assert all(shot["trials"][n]["attempts"] == 1 for n in resumed)
 
 
-@pytest.mark.slow
-def test_a_paused_trial_stays_paused_over_a_restart_of_the_worker(
-    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The worker leaves while trials are paused; the next one does not train them on unless they are promoted."""
+def leave_with_paused_trials(make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch, **more: Any) -> Study:
+    """A study whose worker left when two of its trials were paused."""
     enqueue = [{"learning_rate": rate} for rate in [1e-2, 1e-2, 1e-2, 1e-2, 1e-2, 1e-7, 1e-7, 1e-7]]
     space = "learning_rate = loguniform(1e-7, 1e-1)\nrank = 4\nbatch_size = 8\nepochs = 3"
     options = {"space": space, "strategy": "fixed", "enqueue": enqueue, "pruner": "asha", "metric": "loss"}
-    study = make_study(trials=8, pack=1, **options)
+    study = make_study(trials=8, pack=1, **options, **more)
     real, seen = Pack.advance, []
 
     def advance(self: Pack) -> Any:
@@ -166,14 +163,37 @@ def test_a_paused_trial_stays_paused_over_a_restart_of_the_worker(
             raise Detached
         return ended
 
-    monkeypatch.setattr(Pack, "advance", advance)
-    study.run()
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(Pack, "advance", advance)
+        study.run()
+    return study
+
+
+@pytest.mark.slow
+def test_a_paused_trial_stays_paused_over_a_restart_of_the_worker(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker leaves while trials are paused; the next one does not train them on unless they are promoted."""
+    study = leave_with_paused_trials(make_study, monkeypatch)
     before = {t["number"]: t["step"] for t in study.snapshot()["trials"] if t["state"] == "waiting"}
     assert before
     shot = study.run()
     assert shot["study"]["state"] == StudyState.FINISHED
     assert {t["state"] for t in shot["trials"]} <= {"completed", "pruned"}
+
+
+def test_a_worker_that_finds_the_budget_used_up_ends_what_was_paused(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing stays waiting in a finished study: paused trials end as they would have under the first worker."""
+    study = leave_with_paused_trials(make_study, monkeypatch, budget="1h")
+    paused = [t["number"] for t in study.snapshot()["trials"] if t["because"].startswith("Paused")]
+    assert paused
+    study.store.add_active_seconds(study.name, 3600.0)
+    shot = study.run()
+    assert shot["study"]["state"] == StudyState.FINISHED
+    ended = {t["number"]: t for t in shot["trials"]}
+    assert all(ended[n]["state"] == "pruned" and "never promoted" in ended[n]["because"] for n in paused)
 
 
 @pytest.mark.slow
