@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ def describe() -> dict[str, Any]:
 
     return {
         "date": time.strftime("%Y-%m-%d %H:%M"),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "processor": _processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
@@ -47,7 +48,7 @@ def command(arguments: Sequence[str] | None = None) -> str:
     """The command line of this run, without the places of files on this machine."""
     given = sys.argv[1:] if arguments is None else arguments
     shown = [Path(word).name if Path(word).is_absolute() else word for word in given]
-    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *shown])
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *shown])
 
 
 def save(name: str, result: dict[str, Any], path: Path | None = None) -> Path:
