@@ -25,6 +25,7 @@ from autoglm_nb.search import Decision, Proposal, Searcher, make_pruner, make_sa
 from autoglm_nb.space import Space
 from autoglm_nb.store import RunRow
 from autoglm_nb.tuning import goal
+from autoglm_nb.tuning.budget import spent
 from autoglm_nb.tuning.confirm import Confirmation
 from autoglm_nb.tuning.context import StudyContext
 from autoglm_nb.tuning.control import Detached, StudyStopped
@@ -298,26 +299,14 @@ class StudyRun:
         return max(trial.intermediate_values)
 
     def _enough(self) -> bool:
-        spec = self.context.store.spec(self.context.study)  # trials and budget may be raised while it runs
+        spec = self.context.store.spec(self.context.study)  # trials may be raised while it runs
         begun = [t for t in self.optuna.get_trials(deepcopy=False) if t.state.name != "WAITING"]
         if spec.trials is not None and len(begun) + len(self.paused) >= spec.trials:
             return True
         return self._spent()
 
     def _spent(self) -> bool:
-        """Whether the budget is used up, what confirmation needs set aside."""
-        budget = self.context.store.spec(self.context.study).budget_seconds
-        return budget is not None and self.context.active_seconds() + self._confirm_seconds(budget) >= budget
-
-    def _confirm_seconds(self, budget: float) -> float:
-        """Time to keep back for confirmation: two runs per seed, at most 40 % of the budget."""
-        if self.workshop is None or self.spec.seeds == 0 or len(self.directions) > 1:
-            return 0.0
-        done = [r.seconds for r in self.context.store.runs(self.context.study) if r.state is TrialState.COMPLETED]
-        if not done:
-            return 0.0
-        runs = self.spec.seeds * (2 if self.spec.baseline else 1)
-        return min(0.4 * budget, runs * sum(done) / len(done))
+        return spent(self.context, confirms=self.workshop is not None and len(self.directions) == 1)
 
     def _request(self, proposal: Proposal) -> RunRequest:
         workshop, spec = self._workshop(), self.spec
