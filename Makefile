@@ -14,6 +14,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
+FAST   := not slow and not real and not browser
 
 LABEXT  := autoglm_nb/labextension/package.json
 LABDEPS := labextension/node_modules/.package-lock.json
@@ -46,8 +47,9 @@ demo: $(STAMP) ## run the quick-start notebook on a real model and real data; pr
 test: $(STAMP) labextension chromium ## every test (browser tests are skipped, with the reason, where there is no Chromium)
 	@$(PYTEST)
 
-quick: $(STAMP) ## the fast part of the tests
-	@$(PYTEST) -m "not slow and not real and not browser"
+quick: $(STAMP) ## the fast part of the tests, on all cores; what measures time or memory after it, alone
+	@$(PYTEST) -n logical --dist loadfile -m "$(FAST) and not alone"
+	@$(PYTEST) -m "$(FAST) and alone"
 
 check: $(STAMP) ## lint, formatting and types
 	@$(BIN)/ruff check

@@ -330,6 +330,7 @@ def test_a_heavy_import_is_found_through_other_modules_but_not_inside_a_function
     ]
 
 
+@pytest.mark.alone
 def test_loading_the_extension_is_light_and_takes_under_0_3_seconds() -> None:
     """`%load_ext autoglm_nb` in a fresh IPython: the best of three, so that a busy machine does not decide."""
     script = """
@@ -353,6 +354,7 @@ sys.__stdout__.write(json.dumps([seconds, registered, heavy]))
     assert min(seconds for seconds, _, _ in runs) < 0.3
 
 
+@pytest.mark.alone
 def test_importing_the_package_is_light_and_quick() -> None:
     """`import autoglm_nb` alone loads no heavy library and nothing of Jupyter."""
     script = (

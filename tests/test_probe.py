@@ -57,6 +57,7 @@ def timed(call: Callable[[], bool]) -> tuple[bool, float]:
 
 
 @pytest.mark.parametrize(("status", "reachable"), [(200, True), (404, True), (401, True), (503, False), (407, False)])
+@pytest.mark.alone
 def test_any_answer_but_a_servers_or_proxys_failure_counts(
     monkeypatch: pytest.MonkeyPatch, status: int, reachable: bool
 ) -> None:
@@ -65,6 +66,7 @@ def test_any_answer_but_a_servers_or_proxys_failure_counts(
         assert probe.hub_reachable() is reachable
 
 
+@pytest.mark.alone
 def test_the_answer_is_remembered_and_a_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     with server(200, asked=asked) as address:
@@ -74,6 +76,7 @@ def test_the_answer_is_remembered_and_a_proxy_is_used(monkeypatch: pytest.Monkey
     assert asked == ["http://hub.invalid"] or asked == ["http://hub.invalid/"]
 
 
+@pytest.mark.alone
 def test_a_server_that_never_answers_costs_no_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     with server(200, wait=LIMIT * 3) as address:
         monkeypatch.setenv("HF_ENDPOINT", address)
@@ -83,6 +86,7 @@ def test_a_server_that_never_answers_costs_no_more_than_the_limit(monkeypatch: p
     assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
+@pytest.mark.alone
 def test_a_hanging_name_resolution_costs_no_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(*_: object, **__: object) -> None:
         time.sleep(LIMIT * 4)
@@ -95,6 +99,7 @@ def test_a_hanging_name_resolution_costs_no_more_than_the_limit(monkeypatch: pyt
     assert seconds < LIMIT + 0.3
 
 
+@pytest.mark.alone
 def test_a_refused_connection_is_an_immediate_no(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

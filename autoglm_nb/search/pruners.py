@@ -28,8 +28,8 @@ MEDIAN_PEERS = 5
 ASHA_FACTOR = 2
 """One in so many goes on at a rung. Trials have few evaluations here, so a gentle factor."""
 
-ASHA_PEERS = 4
-"""Other trials at the rung that ASHA needs before it judges."""
+ASHA_PEERS = ASHA_FACTOR**2 - 1
+"""Other trials at the rung that ASHA needs before it judges: with it a field that can be halved twice."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,13 @@ class Decision:
         prune: it never goes on.
         because: the figures behind the decision.
         pause: it is set aside at its checkpoint; asked again when more is known, it may go on.
+        provisional: it goes on only because too few have reported to judge it; worth asking again when others have.
     """
 
     prune: bool
     because: str
     pause: bool = False
+    provisional: bool = False
 
 
 class Pruner(ABC):
@@ -134,6 +136,8 @@ class AshaPruner(Pruner):
     the best 1/η of all trials that have reported there, whatever became of them.
     One that is not is paused at its checkpoint; judged again after others have
     reported, it may be promoted. Who is paused at the end of the search is pruned.
+    Unlike there a trial goes on while fewer than `peers` others have reported, but
+    provisionally: the search asks again.
     """
 
     def __init__(
@@ -150,7 +154,7 @@ class AshaPruner(Pruner):
             t.intermediate_values[rung] for t in others if not math.isnan(t.intermediate_values.get(rung, math.nan))
         ]
         if len(known) < self.peers:
-            return Decision(False, f"{len(known)} of {self.peers} other trials at this evaluation")
+            return Decision(False, f"{len(known)} of {self.peers} other trials at this evaluation", provisional=True)
         field = len(known) + 1
         places = max(1, field // self.factor)
         place = 1 + sum(self._better(other, value) for other in known)

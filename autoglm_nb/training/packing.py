@@ -35,8 +35,8 @@ __all__ = ["MOST_RUNS", "Packer", "measured_overhead"]
 MOST_RUNS = 16
 """Runs trained side by side at most, unless asked for more."""
 
-WORTHWHILE = 0.05
-"""A pass's fixed cost below this share of its tokens' is not worth more neighbours."""
+HORIZON = 20
+"""Trials by which a search should have found most of what it will find; what the delay by neighbours is set against."""
 
 SHARE_OF_MEMORY = 0.8
 """Of the free memory, what passes may take."""
@@ -76,13 +76,17 @@ class Packer:
         return self._overhead
 
     def good_capacity(self, tokens: float) -> int:
-        """How many runs side by side pay, when a run's micro-batch has so many tokens: a power of two.
+        """How many runs side by side pay, when a step of the run with the smallest batches has so many tokens.
 
-        More neighbours mean fewer passes, but also proposals made knowing less.
+        Each more shares a pass's fixed cost with one more, but every result comes later by a trial's share of the
+        `HORIZON`, and proposals are made knowing less. The expected time to a good result is least where the
+        product of both factors is.
         """
-        wanted = self.overhead_tokens / (WORTHWHILE * max(tokens, 1.0))
+        share = self.overhead_tokens / max(tokens, 1.0)
         fits = max(1, self.most_tokens(64) // max(1, int(tokens)))
-        return max(1, min(MOST_RUNS, 2 ** round(math.log2(max(wanted, 1.0))), fits))
+        numbers = [2**n for n in range(MOST_RUNS.bit_length()) if 2**n <= MOST_RUNS]
+        best = min(numbers, key=lambda runs: (1 + share / runs) * (1 + (runs - 1) / HORIZON))
+        return min(best, fits)
 
     def groups(self, shapes: Sequence[PassShape]) -> list[list[int]]:
         """The micro-batches of each pass, as indices."""

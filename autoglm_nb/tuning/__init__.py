@@ -7,10 +7,10 @@ calling process; `executors` starts it in a process of its own or in a thread;
 
 Data flow. `worker` takes the lease, builds a `StudyContext` (store, spec,
 events, control, prepared models and data) and gives it to `study_run`, which
-asks `search` for configurations, has `trial_run` train each one in
-`training.Engine`, and writes the outcome to the store. `confirm` then re-runs
-the winner and the default configuration on fresh seeds and scores both on the
-test split.
+asks `search` for configurations and has `pack` train several at once in
+`training.Engine`, each a `trial_run`; those that the pruner sets aside wait in
+`parked`. Outcomes go to the store. `confirm` then re-runs the winner and the
+default configuration on fresh seeds and scores both on the test split.
 
 Failure modes. A trial's own fault (diverged, out of memory three times, an
 exception in a custom objective) fails that trial and the study goes on. A full

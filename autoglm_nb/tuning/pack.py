@@ -1,10 +1,13 @@
 """The runs under way in a worker: started, stepped together, ended and stored.
 
-One `advance` is one optimizer step of every run. LoRA and DoRA runs on one base
-share passes (`training.packing` says which); any other method, and runs on another
-base, are stepped beside them, and `describe` says which run stands where and why.
-Runs join and leave between steps. Requests of people are served before each step:
-a pause, a stop or a full disk leaves a checkpoint of every run behind.
+One `advance` is an optimizer step of every run that is not ahead of its neighbours:
+all come through the training rows at one pace, those with small batches in more
+steps, and runs of one length reach their evaluations together. What an advance
+reports is judged when all of it is known. LoRA and DoRA runs on one base share passes
+(`training.packing` says which); any other method, and runs on another base, are
+stepped beside them, and `describe` says which run stands where and why. Runs join and
+leave between advances. Requests of people are served before each: a pause, a stop or
+a full disk leaves a checkpoint of every run behind.
 
 When memory runs out nothing has been updated: passes shrink first, then the
 micro-batch of the largest run is halved, up to its third time.
@@ -29,6 +32,9 @@ __all__ = ["Pack"]
 
 DESCRIBE_SECONDS = 2.0
 """How often the view is told about passes and memory."""
+
+ROUNDING = 1e-9
+"""Of paces, which are sums of fractions of an epoch."""
 
 
 class Pack:
@@ -70,21 +76,29 @@ class Pack:
             return self._end(run, Outcome(TrialState.FAILED, because=str(error)))
         except (TrialError, UsageError) as error:  # also a configuration that does not fit this base
             return self._end(run, Outcome(TrialState.FAILED, because=str(error)))
+        run.pace = min((other.pace for other in self.runs if not other.finished), default=0.0)
         self.runs.append(run)
         self._described = 0.0
         return None
 
     def advance(self) -> list[tuple[RunRequest, Outcome]]:
-        """One step of every run; those that ended, with their outcomes.
+        """A step of every run that is due; those that ended, with their outcomes.
 
         Raises:
             StudyStopped, Detached, DiskFullError: every run is left resumable at a checkpoint.
         """
         self._obey()
         ended = [(run, self._stopped(run)) for run in list(self.runs) if self._to_stop(run)]
+        due = self._due()
         for engine in {id(run.engine): run.engine for run in self.runs}.values():
+            slots = {run.slot for run in self.runs if run.engine is engine and run.request.run in due}
             for group in engine.groups():
-                ended += self._step(engine, group)
+                ended += self._step(engine, [slot for slot in group if slot in slots])
+        if any(run.fresh for run in self.runs):
+            for run in list(self.runs):
+                ended += self._judged(run, run.judge)
+        for run in self.runs:
+            run.keep()
         if time.monotonic() - self._described > DESCRIBE_SECONDS:
             self._tell()
         for run in list(self.runs):
@@ -154,8 +168,20 @@ class Pack:
 
     # -- private -------------------------------------------------------------
 
+    def _due(self) -> set[str]:
+        """The runs to step now: those that would otherwise be overtaken.
+
+        Stride scheduling (Waldspurger and Weihl 1995, MIT/LCS/TM-528) over epochs: nobody is further ahead of
+        the last run than a step of its own.
+        """
+        going = [run for run in self.runs if not run.finished]
+        clock = min((run.pace + run.stride for run in going), default=0.0) - ROUNDING
+        return {run.request.run for run in going if run.pace < clock}
+
     def _step(self, engine: Engine, group: list[int]) -> list[tuple[Run, Outcome]]:
         """Step the slots of one group, and what follows for each of their runs."""
+        if not group:
+            return []
         of_slot = {run.slot: run for run in self.runs if run.engine is engine}
         try:
             results = engine.step(group)
@@ -164,6 +190,7 @@ class Pack:
         ended: list[tuple[Run, Outcome]] = []
         for slot, result in results.items():
             run = of_slot[slot]
+            run.pace += run.stride if result.updated else 0.0
             ended += self._judged(run, lambda run=run, result=result: run.after(result))
         return ended
 

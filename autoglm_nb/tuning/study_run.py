@@ -31,8 +31,9 @@ from autoglm_nb.tuning.context import StudyContext
 from autoglm_nb.tuning.control import Detached, StudyStopped
 from autoglm_nb.tuning.objective import evaluate_objective
 from autoglm_nb.tuning.pack import Pack
+from autoglm_nb.tuning.parked import Parked
 from autoglm_nb.tuning.recovery import CAREFUL_DEATHS, charged, judge_death
-from autoglm_nb.tuning.trial_run import PAUSED, RUNGS, Outcome, RunRequest
+from autoglm_nb.tuning.trial_run import RUNGS, Outcome, RunRequest, run_name
 from autoglm_nb.tuning.workshop import Workshop
 
 __all__ = ["StudyRun"]
@@ -76,8 +77,7 @@ class StudyRun:
         self.pack = Pack(context)
         self.waiting: deque[Proposal | RunRequest] = deque()
         """To be started as soon as there is room."""
-        self.paused: dict[int, int] = {}
-        """Trials set aside by the pruner, with the evaluation they reached."""
+        self.parked = Parked(context.store, context.study, self.searcher, self.pruner)
         self._look_again = 0.0
 
     def run(self) -> None:
@@ -92,7 +92,7 @@ class StudyRun:
         context.control.poll(force=True)
         if self.workshop is not None and spec.baseline:
             self._queue_baseline()
-        self.waiting += [p for p in map(self.searcher.adopt, adopted) if not self._stays_paused(p)]
+        self.waiting += [p for p in map(self.searcher.adopt, adopted) if not self.parked.keeps(p)]
         try:
             self._search()
         except (StudyStopped, Detached):
@@ -152,7 +152,7 @@ class StudyRun:
         for trial in self.optuna.get_trials(deepcopy=False):
             if trial.state.name != "RUNNING":
                 continue
-            row_or_none = store.run(context.study, _run_name(trial.number))
+            row_or_none = store.run(context.study, run_name(trial.number))
             if row_or_none is not None and row_or_none.state.final:
                 self._tell(trial.number, _outcome_of(row_or_none))
             else:
@@ -181,10 +181,11 @@ class StudyRun:
     def _search(self) -> None:
         """Keep the pack full and step it until there is nothing left to try."""
         while True:
-            self.context.tick()
-            self.context.stand_still(StudyState.RUNNING)
-            for number in sorted(self.context.control.stop_trials & self.paused.keys()):
-                del self.paused[number]
+            if not self.pack.runs:  # while there are runs the pack does, which saves them first
+                self.context.tick()
+                self.context.stand_still(StudyState.RUNNING)
+            for number in sorted(self.context.control.stop_trials & self.parked.rungs.keys()):
+                self.parked.remove(number)
                 self._finish(number, Outcome(TrialState.PRUNED, because="Stopped by a person."))
             if self.context.control.enqueued or time.monotonic() >= self._look_again:
                 self._fill()
@@ -194,10 +195,8 @@ class StudyRun:
             for request, outcome in self.pack.advance():
                 self._ended(request, outcome)
                 self._look_again = 0.0
-        for number, rung in sorted({**self._left_paused(), **self.paused}.items()):
-            verdict = self.pruner.decide(self.optuna, number, rung)
-            because = verdict.because if verdict.pause else f"the budget was used up; {verdict.because}"
-            self._finish(number, Outcome(TrialState.PRUNED, because=f"Paused and never promoted: {because}"))
+        for number, because in self.parked.never_promoted():
+            self._finish(number, Outcome(TrialState.PRUNED, because=because))
 
     def _fill(self) -> None:
         """Start what there is room for: what waits, then who was promoted, then new proposals.
@@ -242,21 +241,20 @@ class StudyRun:
         context, spec = self.context, self.spec
         if self.workshop is not None and len(self.pack.runs) >= self._workshop().capacity():
             return False
-        for number in [] if self._spent() else sorted(self.paused, key=lambda n: (-self.paused[n], n)):
-            if not self.pruner.decide(self.optuna, number, self.paused[number]).pause:
-                del self.paused[number]
-                self.waiting.append(self.searcher.take(number))
-                return True
+        promoted = None if self._spent() else self.parked.promoted()
+        if promoted is not None:
+            self.waiting.append(promoted)
+            return True
         self._accept_requests()
         while not self._enough():
-            proposal = self.searcher.ask(skip=self.paused)
+            proposal = self.searcher.ask(skip=self.parked.rungs)
             if proposal is None:
                 if not self.pack.runs:
                     context.message("info", f"Strategy {spec.strategy!r} has no configuration left to try.")
                 return False
             if context.store.final(context.study) is not None:
                 context.store.set_final(context.study, None)  # of the winner before this trial
-            if not self._stays_paused(proposal):
+            if not self.parked.keeps(proposal):
                 self.waiting.append(proposal)
                 return True
         return False
@@ -273,35 +271,10 @@ class StudyRun:
                 context.store.continue_study(dataclasses.replace(spec, trials=trials))
                 context.message("info", f"A configuration was added: the study now has {trials} trials.")
 
-    def _stays_paused(self, proposal: Proposal) -> bool:
-        """Whether a trial that an earlier worker had paused is still not promoted; it is then parked again.
-
-        One that was going on when that worker left goes on, wherever it stands among the others by now.
-        """
-        rung = self._paused_at(self.optuna.get_trials(deepcopy=False)[proposal.number])
-        if rung is None or not self.pruner.decide(self.optuna, proposal.number, rung).pause:
-            return False
-        self.paused[proposal.number] = rung
-        self.searcher.park(proposal.number)
-        return True
-
-    def _left_paused(self) -> dict[int, int]:
-        """Trials that an earlier worker had paused and this one never looked at, with the evaluation they reached."""
-        waiting = self.optuna.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
-        found = {trial.number: self._paused_at(trial) for trial in waiting}
-        return {number: rung for number, rung in found.items() if rung is not None}
-
-    def _paused_at(self, trial: optuna.trial.FrozenTrial) -> int | None:
-        """The evaluation at which the pruner had set a trial aside; None if it had not."""
-        row = self.context.store.run(self.context.study, _run_name(trial.number))
-        if row is None or not row.because.startswith(PAUSED) or not trial.intermediate_values:
-            return None
-        return max(trial.intermediate_values)
-
     def _enough(self) -> bool:
         spec = self.context.store.spec(self.context.study)  # trials may be raised while it runs
         begun = [t for t in self.optuna.get_trials(deepcopy=False) if t.state.name != "WAITING"]
-        if spec.trials is not None and len(begun) + len(self.paused) >= spec.trials:
+        if spec.trials is not None and len(begun) + len(self.parked.rungs) >= spec.trials:
             return True
         return self._spent()
 
@@ -313,13 +286,15 @@ class StudyRun:
         model = str(proposal.config.get("model", next(iter(workshop.resolved))))
         config = goal.complete_config(proposal.config, workshop.task, model=model, decoder=workshop.is_decoder(model))
 
-        def judge(rung: int, value: float) -> Decision:
+        def report(rung: int, value: float) -> None:
             self.searcher.report(proposal.number, rung, value)
             self._look_again = 0.0  # a report may promote a paused trial, at this step whatever the clock says
+
+        def judge(rung: int) -> Decision:
             return self.pruner.decide(self.optuna, proposal.number, rung)
 
         return RunRequest(
-            _run_name(proposal.number),
+            run_name(proposal.number),
             RunRole.TRIAL,
             config,
             proposal.config,
@@ -327,6 +302,7 @@ class StudyRun:
             metric=self.metrics[0],
             proposed_by=proposal.proposed_by,
             trial=proposal.number,
+            report=report,
             judge=judge if len(self.directions) == 1 else None,
             keep_adapter=self._is_best,
         )
@@ -339,8 +315,7 @@ class StudyRun:
             return
         number = int(request.trial if request.trial is not None else -1)
         if outcome.state is TrialState.WAITING:
-            self.paused[number] = max(self.optuna.get_trials(deepcopy=False)[number].intermediate_values)
-            self.searcher.park(number)
+            self.parked.add(number)
             return
         if outcome.state is TrialState.COMPLETED and outcome.value is not None and len(self.directions) == 1:
             self.searcher.report(number, outcome.rungs, outcome.value)
@@ -348,7 +323,7 @@ class StudyRun:
 
     def _finish(self, number: int, outcome: Outcome) -> None:
         """End a trial that is not in the pack."""
-        context, run = self.context, _run_name(number)
+        context, run = self.context, run_name(number)
         context.store.end_run(context.study, run, outcome.state, because=outcome.because)
         context.events.emit("ended", run=run, trial=number, state=str(outcome.state), because=outcome.because)
         self.searcher.take(number)
@@ -388,10 +363,6 @@ class StudyRun:
         if self.workshop is None:
             raise RuntimeError("this study has no model of its own")
         return self.workshop
-
-
-def _run_name(number: int) -> str:
-    return f"trial-{number:04d}"
 
 
 def _outcome_of(row: RunRow) -> Outcome:

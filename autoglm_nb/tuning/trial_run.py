@@ -25,7 +25,7 @@ from autoglm_nb.tuning.context import StudyContext
 if TYPE_CHECKING:
     from autoglm_nb.training import Engine, RunPlan, StepResult
 
-__all__ = ["PAUSED", "RUNGS", "Outcome", "Run", "RunRequest"]
+__all__ = ["PAUSED", "RUNGS", "Outcome", "Run", "RunRequest", "run_name"]
 
 RUNGS = 4
 """Evaluations per run: at a quarter, half, three quarters and the end of training."""
@@ -42,8 +42,11 @@ KEEP_ADAPTER_BYTES = 64 * 2**20
 PAUSED = "Paused: "
 """What the stored reason of a run begins with for as long as the pruner has it set aside."""
 
-Judge = Callable[[int, float], Decision]
-"""Called as judge(rung, value) after each partial evaluation: go on, pause or prune."""
+Report = Callable[[int, float], None]
+"""Called as report(rung, value) after each partial evaluation."""
+
+Judge = Callable[[int], Decision]
+"""Called as judge(rung) once all that is to be compared has been reported: go on, pause or prune."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class RunRequest:
         shown: what was chosen.
         metric: the metric whose final value is the run's value.
         split: where the final score is taken: selection sees validation, confirmation test.
+        report: who is told the values of partial evaluations.
         judge: the pruning decision; None never prunes.
         keep_adapter: whether the adapter of a run with this value is worth its disk space.
     """
@@ -68,6 +72,7 @@ class RunRequest:
     proposed_by: str = ""
     trial: int | None = None
     split: str = "validation"
+    report: Report | None = None
     judge: Judge | None = None
     keep_adapter: Callable[[float], bool] | None = None
 
@@ -86,7 +91,12 @@ class Outcome:
 class Run:
     """A run in a slot of its engine; `slot` is valid from `start` to `close`.
 
-    Raises (from `after` and `finish`):
+    Attributes:
+        rung: the evaluation that `judge` is to be asked about; None while there is none.
+        fresh: whether it has been evaluated since it was last judged.
+        pace: epochs, counted from where its neighbours were when it joined them; kept by the pack.
+
+    Raises (from `after`, `judge` and `finish`):
         TrialError: the run failed; the sentence says why.
         OutOfMemoryError: nothing was changed; it may be tried again.
         DiskFullError: no room for a checkpoint; the run is resumable.
@@ -116,7 +126,11 @@ class Run:
         )
         self.seconds = row.seconds if row else 0.0
         self.saved_at = time.monotonic()
+        self.saved_step = -1
         self.slot = -1
+        self.rung: int | None = None
+        self.fresh = False
+        self.pace = 0.0
 
     @property
     def checkpoints(self) -> Path:
@@ -127,6 +141,11 @@ class Run:
         """Whether all steps are made; then `finish` is due."""
         return self.engine.finished(self.slot)
 
+    @property
+    def stride(self) -> float:
+        """Epochs that one step is."""
+        return 1.0 / self.plan.steps_per_epoch
+
     def start(self) -> None:
         """Take a slot of the engine."""
         try:
@@ -136,6 +155,7 @@ class Run:
             self.context.message("warning", f"{self.request.run} starts from its first step. {error}")
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             self.slot = self._admit()
+        self.saved_step = self.engine.step_of(self.slot)
         self.context.store.update_run(self.context.study, self.request.run, total_steps=self.plan.total_steps)
         self._emit("started", role=str(self.request.role), config=self.request.shown, total_steps=self.plan.total_steps)
 
@@ -145,8 +165,8 @@ class Run:
             self.engine.evict(self.slot)
             self.slot = -1
 
-    def after(self, result: StepResult) -> Outcome | None:
-        """What follows a step: a report, an evaluation, a checkpoint; an outcome when the run is to end here."""
+    def after(self, result: StepResult) -> None:
+        """What follows a step: a report, and an evaluation where one is due."""
         self.seconds += result.seconds
         if result.failure is not None:
             raise DivergedError(
@@ -163,14 +183,35 @@ class Run:
         )
         rung = self.engine.due(self.slot)
         if rung is not None and rung < self.plan.rungs:
-            decision = self._evaluate(rung)
-            if decision.prune:
-                return Outcome(TrialState.PRUNED, because=decision.because, metrics=self.facts())
-            if decision.pause:
-                self.save()
-                return Outcome(TrialState.WAITING, because=f"{PAUSED}{decision.because}.", metrics=self.facts())
-        if rung is not None or time.monotonic() - self.saved_at >= settings.checkpoint_seconds():
+            self._evaluate(rung)
+        elif rung is not None:
             self.save()
+
+    def judge(self) -> Outcome | None:
+        """What becomes of the run by its last evaluation; an outcome when it is to end here.
+
+        While too few have reported to compare with, `rung` stays, so that it is asked again when
+        others have; not from halfway to the next evaluation on, which is then the better judge, and
+        not by a worker that takes the run over.
+        """
+        rung, fresh, step = self.rung, self.fresh, self.engine.step_of(self.slot)
+        self.fresh = False
+        if rung is None:
+            return None
+        reached, following = self.plan.rung_steps[rung - 1 : rung + 1]
+        if not fresh and 2 * (step - reached) > following - reached:
+            self.rung = None
+            return None
+        judge = self.request.judge
+        decision = judge(rung) if judge else Decision(False, "not judged")
+        if decision.prune:
+            return Outcome(TrialState.PRUNED, because=decision.because, metrics=self.facts())
+        if not decision.provisional:
+            self.rung = None
+        if decision.pause or fresh:
+            self.save()
+        if decision.pause:
+            return Outcome(TrialState.WAITING, because=f"{PAUSED}{decision.because}.", metrics=self.facts())
         return None
 
     def finish(self) -> Outcome:
@@ -200,6 +241,12 @@ class Run:
             )
         return Outcome(TrialState.COMPLETED, value=value, metrics=metrics, rungs=self.plan.rungs)
 
+    def keep(self) -> None:
+        """A checkpoint if the time for one has come and a step was made since the last."""
+        late = time.monotonic() - self.saved_at >= settings.checkpoint_seconds()
+        if late and self.engine.step_of(self.slot) != self.saved_step:
+            self.save()
+
     def save(self) -> None:
         """Write a checkpoint, and where it stands into the store.
 
@@ -208,7 +255,7 @@ class Run:
         """
         with self._timed():
             self.engine.save_checkpoint(self.slot, self.checkpoints)
-        self.saved_at = time.monotonic()
+        self.saved_at, self.saved_step = time.monotonic(), self.engine.step_of(self.slot)
         self.context.store.update_run(
             self.context.study,
             self.request.run,
@@ -236,12 +283,14 @@ class Run:
     def _admit(self) -> int:
         return self.engine.admit(self.plan, checkpoint=self.checkpoints, losses=self.folder / "losses.jsonl")
 
-    def _evaluate(self, rung: int) -> Decision:
+    def _evaluate(self, rung: int) -> None:
         with self._timed():
             metrics = self.engine.evaluate(self.slot, "validation", limit_rows=PARTIAL_VALIDATION_ROWS)
         value = float(metrics[self.request.metric])
         self._report(rung, value)
-        return self.request.judge(rung, value) if self.request.judge else Decision(False, "not judged")
+        if self.request.report is not None:
+            self.request.report(rung, value)
+        self.rung, self.fresh = rung, True
 
     def _report(self, rung: int, value: float) -> None:
         self._emit("report", rung=rung, rungs=self.plan.rungs, value=value)
@@ -256,3 +305,8 @@ class Run:
             yield
         finally:
             self.seconds += time.monotonic() - began
+
+
+def run_name(number: int) -> str:
+    """The name of the run of a trial."""
+    return f"trial-{number:04d}"

@@ -107,9 +107,10 @@ class Workshop:
             return max(1, spec.pack), "One trial at a time was asked for (`--pack 1`)."
         if not set(goal.choices(space, "method", "lora")) & set(PACKED_METHODS):
             return 1, "No method of the search space can share a pass."
-        sizes = sorted(float(size) for size in goal.choices(space, "batch_size", 16))
+        # those with the smallest batches make the most steps, so passes are as many as theirs
+        size = min(float(size) for size in goal.choices(space, "batch_size", 16))
         lengths = engine.data.train.lengths
-        tokens = sizes[len(sizes) // 2] * float(sum(lengths)) / max(1, len(lengths))
+        tokens = size * float(sum(lengths)) / max(1, len(lengths))
         capacity = engine.packer.good_capacity(tokens)
         share = engine.packer.overhead_tokens / max(tokens, 1.0)
         return capacity, (

@@ -60,6 +60,7 @@ def test_peak_memory_sees_what_was_held_only_for_a_moment(child: Child) -> None:
     assert answer["peak"] - answer["before"] == pytest.approx(100 / 1024, rel=0.2)
 
 
+@pytest.mark.alone
 def test_proportional_memory_lies_between_private_and_resident() -> None:
     """Shared pages count in part."""
     full = psutil.Process(os.getpid()).memory_full_info()

@@ -184,6 +184,7 @@ def test_asked_length_is_capped_by_the_model(tmp_path: Path, encoder: Any) -> No
     assert encoded.at_limit == {"train": 8, "validation": 2, "test": 2}
 
 
+@pytest.mark.alone
 def test_cache_serves_a_second_call(tmp_path: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is tokenised again, and the arrays are equal."""
     data = _dataset(tmp_path, tiny.toy_reviews(60), "classification")

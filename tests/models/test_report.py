@@ -144,6 +144,7 @@ def test_the_hub_librarys_cache_is_used_without_a_hub(tiny_encoder_path: Path, t
     assert check("minilm").local
 
 
+@pytest.mark.alone
 def test_a_hub_id_is_asked_for_its_config_and_nothing_else(
     tiny_decoder_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

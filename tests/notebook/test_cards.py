@@ -184,6 +184,7 @@ def test_more_trials_than_rows_are_counted(view: LiveView, fake: FakeHandle) -> 
     assert f"and {30 - ROWS} more" in view._rows_title.value
 
 
+@pytest.mark.alone
 def test_buttons_answer_at_once_and_ask_once(view: LiveView, fake: FakeHandle) -> None:
     """A store that takes its time does not hold the click; the button is off until the state changes."""
     fake.slow = 0.3

@@ -48,6 +48,7 @@ def _wait_for(notebook: Notebook, needle: str, seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.alone
 def test_placeholder_is_replaced_by_the_answer(notebook: Notebook, child: object) -> None:
     """The line returns at once; the same display then holds the child's bundle; arguments pass through."""
     seen = child(f"time.sleep(0.5); json.dump({ANSWER!r}, open(out, 'w'))")  # type: ignore[operator]

@@ -359,6 +359,7 @@ def test_a_refusal_of_the_study_is_passed_on() -> None:
     assert reply["error"] == "Study 'reviews' cannot be paused: its worker is gone."
 
 
+@pytest.mark.alone
 def test_requests_are_answered_off_the_thread_that_asks(sent: Sent) -> None:
     """A handle that takes a second does not hold up the thread that reads the page's messages."""
     handle = FakeHandle()

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 import json, sys, time
 from IPython.core.completer import provisionalcompleter
@@ -24,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "transformers", "pandas", "optuna", "matplotlib", "ipywidgets", "numpy", "sklearn", "pyarrow", "peft"}
 
 
+@pytest.mark.alone
 def test_load_ext_is_quick_and_light() -> None:
     """Below 0.3 s (the best of three), and none of the heavy libraries, ipywidgets included."""
     runs = []

@@ -61,6 +61,7 @@ def _model_of(data: dict[str, Any]) -> Any:
     return widget_module._instances.get(data.get(WIDGET, {}).get("model_id"))
 
 
+@pytest.mark.alone
 def test_a_hello_brings_the_lab_view_into_the_empty_place(page: Notebook, fake: FakeHandle) -> None:
     """The cell does not wait; the next card of this kernel is shown at once."""
     started = time.monotonic()

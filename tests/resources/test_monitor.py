@@ -38,6 +38,7 @@ def busy() -> Iterator[subprocess.Popen[str]]:
     process.wait()
 
 
+@pytest.mark.alone
 def test_a_reading_covers_the_whole_tree(busy: subprocess.Popen[str]) -> None:
     """A worker's data loaders are its children."""
     monitor = Monitor(busy.pid)
@@ -72,6 +73,7 @@ def test_a_tree_that_ended_reads_as_nothing(busy: subprocess.Popen[str]) -> None
     assert (reading["cpu_percent"], reading["memory_gb"]) == (0.0, 0.0)
 
 
+@pytest.mark.alone
 def test_a_monitor_reads_its_own_process_by_default() -> None:
     """That is what a worker does."""
     monitor = Monitor(device="cpu")

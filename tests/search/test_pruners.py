@@ -98,10 +98,14 @@ def test_asha_judges_at_its_rungs_only() -> None:
     assert [pruner.decide(study, 8, rung).pause for rung in (1, 2, 3)] == [True, True, False]
 
 
-def test_asha_needs_four_others() -> None:
-    """The first trials are not judged."""
-    study = study_of([[0.9], [0.9], [0.9], [0.1]], finished=0)
-    assert make_pruner("asha", rungs=4, direction="maximize").decide(study, 3, 1).because.startswith("3 of 4")
+def test_asha_needs_three_others() -> None:
+    """Before that a trial goes on provisionally, however bad; once it is judged, the answer stands."""
+    pruner = make_pruner("asha", rungs=4, direction="maximize")
+    early = pruner.decide(study_of([[0.9], [0.9], [0.1]], finished=0), 2, 1)
+    assert early.because.startswith("2 of 3") and early.provisional and not early.pause
+    field = study_of([[0.9], [0.8], [0.7], [0.1]], finished=0)
+    assert pruner.decide(field, 3, 1).pause
+    assert not any(pruner.decide(field, number, 1).provisional for number in range(4))
 
 
 def test_without_a_report_there_is_no_decision() -> None:

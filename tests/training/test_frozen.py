@@ -138,6 +138,7 @@ def test_no_time_means_plain_and_a_setting_means_that(monkeypatch: pytest.Monkey
     assert products.choose(classes, seconds=0.0) == {(100, 63, True): "onednn"}
 
 
+@pytest.mark.alone
 def test_choosing_for_a_model_stays_within_its_budget() -> None:
     """Six classes of a small encoder: half a second, and a little for the last round under way."""
     classes = {(o, i, b): torch.randn(o, i) for o, i in ((384, 384), (1536, 384), (384, 1536)) for b in (True, False)}

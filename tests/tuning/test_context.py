@@ -59,6 +59,7 @@ def test_a_resumed_study_queues_for_its_device_and_stays_the_worker_s(context: S
     assert store.device_holder("cpu").study == "paused"  # type: ignore[union-attr]
 
 
+@pytest.mark.alone
 def test_time_stood_still_is_not_active_time_even_when_it_ends_in_a_stop(context: StudyContext) -> None:
     """`--budget` counts active seconds: a study stopped out of a pause is not charged for the pause."""
     timer = threading.Timer(0.5, context.store.request, ("paused", Action.STOP))

@@ -54,6 +54,7 @@ def test_a_worker_in_a_thread_that_dies_has_an_exit_code_and_a_log(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.alone
 def test_workers_in_threads_leave_together_when_the_kernel_exits(
     make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,12 +14,15 @@ import torch
 
 from autoglm_nb import models
 from autoglm_nb.errors import OutOfMemoryError
-from autoglm_nb.protocol import StudyState
+from autoglm_nb.protocol import Action, StudyState
+from autoglm_nb.search import Decision
+from autoglm_nb.search.pruners import AshaPruner
 from autoglm_nb.store import EventTail
 from autoglm_nb.training import Engine
 from autoglm_nb.tuning import workshop
 from autoglm_nb.tuning.control import Detached
 from autoglm_nb.tuning.pack import Pack
+from autoglm_nb.tuning.trial_run import Run
 from tests.tiny import tiny_encoder
 from tests.tuning.conftest import Study
 
@@ -319,23 +323,105 @@ ASHA: dict[str, Any] = {
 def test_a_trial_that_was_going_on_is_not_paused_by_a_restart(
     make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody had to be paused by the time it passed the first rung; a worker that leaves does not change that."""
-    study = make_study(**{**ASHA, "enqueue": [{"learning_rate": 1e-7}, *ASHA["enqueue"][:7]], "pack": 8})
+    """It had passed the first evaluation; that others are better there by now is judged at its next one."""
+    study = make_study(**{**ASHA, "enqueue": ASHA["enqueue"][:1], "trials": 1, "pack": 1})
     real = Pack.advance
 
     def advance(self: Pack) -> Any:
         first = self.runs[0]
-        if first.request.trial == 0 and first.engine.step_of(first.slot) > first.plan.rung_steps[0] + 1:
+        if first.engine.step_of(first.slot) > first.plan.rung_steps[0]:
             raise Detached
         return real(self)
 
     monkeypatch.setattr(Pack, "advance", advance)
     study.run()
     monkeypatch.undo()
-    assert [len(t["reports"]) for t in study.snapshot()["trials"]] == [1] * 8
+    assert [len(t["reports"]) for t in study.snapshot()["trials"]] == [1]
+    monkeypatch.setattr(AshaPruner, "_judge", lambda *_: Decision(False, "the worst of all", pause=True))
+    (trial,) = study.run()["trials"]
+    assert len(trial["reports"]) == 2 and "never promoted" in trial["because"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sizes", "epochs"), [([24, 8, 16, 8], 3), ([16, 8, 48, 8], 2)])
+def test_trials_come_to_their_evaluations_together(
+    make_study: Callable[..., Study], sizes: list[int], epochs: int
+) -> None:
+    """Batches of 8 rows and of many: nobody is evaluated a second time before all were a first time, and so on."""
+    enqueue = [{"learning_rate": 1e-3, "batch_size": size} for size in sizes]
+    space = f"learning_rate = loguniform(1e-4, 1e-1)\nrank = 4\nbatch_size = choice(8, 16, 24, 48)\nepochs = {epochs}"
+    study = make_study(space=space, strategy="fixed", enqueue=enqueue, trials=4, pack=4)
+    study.run()
+    told = [(event["trial"], event["rung"]) for event in events(study, "report")]
+    assert [rung for _, rung in told] == [rung for rung in range(1, 5) for _ in sizes]
+    steps = {number: len(curve(study, f"trial-{number:04d}")) for number in range(4)}
+    assert sorted(range(4), key=lambda number: (-steps[number], number)) == sorted(
+        range(4), key=lambda number: (sizes[number], number)
+    )
+
+
+def test_a_stopped_study_loses_no_step(make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run under way leaves a checkpoint of where it was, however long the next one was off."""
+    study = make_study(**{**FIXED, "enqueue": FIXED["enqueue"][:2], "trials": 2, "pack": 2})
+    real = Pack.advance
+    advances = []
+
+    def advance(self: Pack) -> Any:
+        ended = real(self)
+        advances.append(1)
+        if len(advances) == 3:
+            self.context.store.request(study.name, Action.STOP)
+            self.context.control.poll(force=True)
+        return ended
+
+    monkeypatch.setattr(Pack, "advance", advance)
+    study.run()
+    begun = study.snapshot()["trials"]
+    assert [trial["state"] for trial in begun] == ["waiting"] * 2
+    made = [len(curve(study, f"trial-{trial['number']:04d}")) for trial in begun]
+    assert [trial["step"] for trial in begun] == made and min(made) > 0
+
+
+@pytest.mark.slow
+def test_a_trial_that_was_first_at_its_evaluation_is_judged_when_others_come(make_study: Callable[..., Study]) -> None:
+    """The worst has the largest batches and reports first; it goes on provisionally and is paused soon after."""
+    rates = [(1e-7, 24), (1e-2, 8), (8e-3, 8), (6e-3, 8)]
+    enqueue = [{"learning_rate": rate, "batch_size": size} for rate, size in rates]
+    space = "learning_rate = loguniform(1e-7, 1e-1)\nrank = 4\nbatch_size = choice(8, 24)\nepochs = 4"
+    options = {"space": space, "strategy": "fixed", "enqueue": enqueue, "pruner": "asha", "metric": "loss"}
+    study = make_study(trials=4, pack=4, **options)
     shot = study.run()
-    assert shot["study"]["state"] == StudyState.FINISHED
-    assert shot["trials"][0]["state"] == "completed", "the worst of all was first at every rung"
+    first = next(event["trial"] for event in events(study, "report"))
+    worst = shot["trials"][0]
+    assert first == 0, "it was not the first to report, so this shows nothing"
+    assert len(worst["reports"]) == 1 and "place 4 of 4" in worst["because"]
+    assert worst["step"] * 8 <= worst["total_steps"] * 3, "it went on for half the way to its next evaluation or less"
+
+
+def test_from_halfway_to_the_next_evaluation_on_that_one_is_the_judge() -> None:
+    """A run that nobody could be compared with in time is not set aside late."""
+    asked: list[int] = []
+
+    def pause(rung: int) -> Decision:
+        asked.append(rung)
+        return Decision(False, "the worst", pause=True)
+
+    def run_at(step: int) -> Any:
+        return SimpleNamespace(
+            rung=1,
+            fresh=False,
+            slot=0,
+            plan=SimpleNamespace(rung_steps=(10, 20, 30, 40)),
+            engine=SimpleNamespace(step_of=lambda slot: step),
+            request=SimpleNamespace(judge=pause),
+            save=lambda: None,
+            facts=dict,
+        )
+
+    early, late = run_at(15), run_at(16)
+    outcome = Run.judge(early)
+    assert outcome is not None and outcome.state == "waiting" and outcome.because == "Paused: the worst."
+    assert Run.judge(late) is None and late.rung is None and asked == [1]
 
 
 @pytest.mark.slow
