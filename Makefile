@@ -14,7 +14,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
-FAST   := not slow and not real and not browser
+# On all cores; those that must be alone take turns (tests/turns.py).
+CORES  := -n logical --maxprocesses 4 --dist loadfile
 
 LABEXT  := autoglm_nb/labextension/package.json
 LABDEPS := labextension/node_modules/.package-lock.json
@@ -45,11 +46,10 @@ demo: $(STAMP) ## run the quick-start notebook on a real model and real data; pr
 	@$(BIN)/python example_notebooks/run.py
 
 test: $(STAMP) labextension chromium ## every test (browser tests are skipped, with the reason, where there is no Chromium)
-	@$(PYTEST)
+	@$(PYTEST) $(CORES)
 
-quick: $(STAMP) ## the fast part of the tests, on all cores; what measures time or memory after it, alone
-	@$(PYTEST) -n logical --dist loadfile -m "$(FAST) and not alone"
-	@$(PYTEST) -m "$(FAST) and alone"
+quick: $(STAMP) ## the fast part of the tests
+	@$(PYTEST) $(CORES) -m "not slow and not real and not browser"
 
 check: $(STAMP) ## lint, formatting and types
 	@$(BIN)/ruff check

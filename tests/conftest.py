@@ -10,18 +10,27 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import tiny
+from tests import tiny, turns
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, where interrupts are tested too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when it is imported, here and in child processes
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside the time limit of the test
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """In one of several processes a test waits for its turn."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with turns.turn(alone=any(item.get_closest_marker(name) for name in turns.ALONE)):
+        return (yield)
 
 
 @pytest.fixture(autouse=True)
