@@ -40,6 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import comparison, machine, workload
 from benchmarks.children import Child, ChildFailed
 from benchmarks.kept import Kept
+from benchmarks.tuner_search import ASIDE
 
 SPACE: dict[str, Any] = {
     "learning_rate": ["loguniform", 1e-4, 5e-3],
@@ -145,7 +146,7 @@ def weigh(request: Mapping[str, Any], peer: Mapping[str, Any], ours: Mapping[str
         "ours": {
             "best_value": ours["best_value"],
             "trials": len(ours["timeline"]),
-            "pruned": sum(row["state"] == "pruned" for row in ours["timeline"]),
+            "pruned": sum(row["state"] in ("pruned", ASIDE) for row in ours["timeline"]),
             "best_config": ours["best_config"],
             "test_accuracy": ours["test_accuracy"],
             "rescored": ours["rescored"],

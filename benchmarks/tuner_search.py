@@ -2,10 +2,11 @@
 
     python -m benchmarks.tuner_search --request request.json --answer answer.json
 
-The study runs until it has a completed trial of the target value and as many trials as
-the peer made, or until its time is up. The clock of each trial is the store's. When it
-has ended, outside the clock, the best trial's saved adapter is loaded anew and scored
-on the validation rows (the same accuracy must come out) and on the test rows.
+The study runs until it has a completed trial of the target value and has tried as many
+configurations as the peer (completed them, or set them aside), or until its time is up.
+The clock of a trial that ended is the store's. When the study has ended, outside the
+clock, the best trial's saved adapter is loaded anew and scored on the validation rows
+(the same accuracy must come out) and on the test rows.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["search"]
+__all__ = ["ASIDE", "search"]
 
 POLL_SECONDS = 0.25
 STUDY = "time-to-quality"
+ASIDE = "set aside"
+"""The state of a trial that the pruner has paused: tried, and not among the best."""
 
 
 def search(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,20 +55,24 @@ def search(request: Mapping[str, Any]) -> dict[str, Any]:
     )
     store = Store(home, create=False)
 
+    aside: dict[int | None, float] = {}
+
     def timeline() -> list[dict[str, Any]]:
-        rows = store.runs(STUDY, RunRole.TRIAL)
-        ended = [
-            {
-                "at": row.ended_at,
-                "trial": row.trial,
-                "state": str(row.state),
-                "value": row.value if row.state is TrialState.COMPLETED else None,
-                "rows_scored": row.metrics.get("rows"),
-            }
-            for row in rows
-            if row.state.final and row.ended_at is not None
-        ]
-        return sorted(ended, key=lambda row: row["at"])
+        found = []
+        for row in store.runs(STUDY, RunRole.TRIAL):
+            over = row.state.final and row.ended_at is not None
+            if not over and not (row.state is TrialState.WAITING and row.step):
+                continue
+            found.append(
+                {
+                    "at": row.ended_at if over else aside.setdefault(row.trial, time.time()),
+                    "trial": row.trial,
+                    "state": str(row.state) if over else ASIDE,
+                    "value": row.value if row.state is TrialState.COMPLETED else None,
+                    "rows_scored": row.metrics.get("rows"),
+                }
+            )
+        return sorted(found, key=lambda row: row["at"])
 
     def enough() -> bool:
         found = timeline()

@@ -41,6 +41,9 @@ HORIZON = 20
 SHARE_OF_MEMORY = 0.8
 """Of the free memory, what passes may take."""
 
+_OVERHEAD_PASSES = (2, 8, 32)
+"""Rows of the smaller and of the larger pass that the fixed cost is told from, and positions of both."""
+
 DRIFT = 4.0
 """The measured overhead is replaced when training says that it is off by this factor."""
 
@@ -165,16 +168,19 @@ class Packer:
 
 
 def measured_overhead(model: nn.Module, device: torch.device, key: Sequence[Any]) -> float:
-    """The fixed cost of a pass, in tokens: forward passes over 8 and over 256 tokens, the best of five each.
+    """The fixed cost of a pass, in tokens: forward passes over 64 and over 256 tokens, the best of five each.
 
-    Kept in the user's cache under `key`, so that a machine measures a model once.
+    Sizes as passes have them: with a few tokens a pass does nothing but read the weights, which costs no more
+    beside arithmetic. Kept in the user's cache under `key`, so that a machine measures a model once.
     """
-    path = _overhead_file([*key, str(device), _device_name(device), torch.__version__, torch.get_num_threads()])
+    small_rows, large_rows, positions = _OVERHEAD_PASSES
+    where = [str(device), _device_name(device), torch.__version__, torch.get_num_threads()]
+    path = _overhead_file([*key, *where, *_OVERHEAD_PASSES])
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return float(json.loads(path.read_text(encoding="utf-8"))["overhead_tokens"])
-    small, large = _seconds(model, device, 1, 8), _seconds(model, device, 8, 32)
-    per_token = max((large - small) / 248.0, 1e-9)
-    found = min(MOST_OVERHEAD, max(0.0, small / per_token - 8.0))
+    small, large = (_seconds(model, device, rows, positions) for rows in (small_rows, large_rows))
+    per_token = max((large - small) / ((large_rows - small_rows) * positions), 1e-9)
+    found = min(MOST_OVERHEAD, max(0.0, small / per_token - small_rows * positions))
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}.tmp")

@@ -22,7 +22,7 @@ def packer(overhead: float) -> Packer:
 
 @pytest.mark.parametrize(
     ("overhead", "tokens", "expected"),
-    [(1.0, 2000.0, 1), (128.0, 200.0, 4), (1024.0, 100.0, MOST_RUNS), (32.0, 640.0, 1)],
+    [(1.0, 2000.0, 1), (64.0, 200.0, 2), (128.0, 200.0, 4), (1024.0, 100.0, MOST_RUNS), (32.0, 640.0, 1)],
 )
 def test_neighbours_are_worth_their_share_of_the_pass(overhead: float, tokens: float, expected: int) -> None:
     """Sharing a fixed cost of 5 % gains less than coming later loses; one of ten times the tokens is worth 16."""
