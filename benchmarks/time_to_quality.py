@@ -289,13 +289,14 @@ def _line(seed: Mapping[str, Any]) -> str:
     )
     if "ratio" not in seed:
         return f"{head}; ratio refused"
+    best = ours["best_of_as_many_trials"]
     return (
         f"{head}\n"
         f"  peer: had it after {peer['seconds_to_target']:.0f} s; {peer['trials']} trials in {peer['seconds']:.0f} s "
         f"({peer['pruned']} pruned)\n"
         f"  ours: had it after {ours['seconds_to_target']:.0f} s and {ours['trials_to_target']} trials; as many trials "
-        f"as the peer in {ours['seconds_of_as_many_trials']:.0f} s, the best of them "
-        f"{ours['best_of_as_many_trials']:.4f}\n"
+        f"as the peer in {ours['seconds_of_as_many_trials']:.0f} s, "
+        f"{'none of them completed' if best is None else f'the best of them {best:.4f}'}\n"
         f"  ratio {seed['ratio']:.2f}"
     )
 

@@ -10,6 +10,7 @@ import pytest
 from autoglm_nb.space import parse_cell
 from benchmarks import time_to_quality
 from benchmarks.time_to_quality import SPACE, cell, reached, weigh
+from benchmarks.tuner_search import ASIDE
 
 REQUEST = {"seed": 0, "trials": 3, "validation_rows": 1000, "test_rows": 2000}
 
@@ -54,6 +55,15 @@ def test_the_ratio_is_of_the_two_times_to_the_peers_best(peer: dict[str, Any], o
     assert found["ratio"] == pytest.approx(5.0)
     assert found["ours"]["trials_to_target"] == 4
     assert (found["ours"]["seconds_of_as_many_trials"], found["ours"]["best_of_as_many_trials"]) == (50.0, 0.79)
+
+
+def test_the_first_trials_may_all_have_been_set_aside(peer: dict[str, Any], ours: dict[str, Any]) -> None:
+    """They count as tried and as pruned; none of them is the best."""
+    for row in ours["timeline"][:3]:
+        row |= {"state": ASIDE, "value": None}
+    found = weigh(REQUEST, peer, ours)
+    assert found["ours"]["pruned"] == 3 and found["ours"]["best_of_as_many_trials"] is None
+    assert "as many trials as the peer in 50 s, none of them completed" in time_to_quality._line(found)
 
 
 def test_a_target_not_reached_gives_no_ratio(peer: dict[str, Any], ours: dict[str, Any]) -> None:
