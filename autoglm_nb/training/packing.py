@@ -87,7 +87,7 @@ class Packer:
         """
         share = self.overhead_tokens / max(tokens, 1.0)
         fits = max(1, self.most_tokens(64) // max(1, int(tokens)))
-        numbers = [2**n for n in range(MOST_RUNS.bit_length()) if 2**n <= MOST_RUNS]
+        numbers = [2**n for n in range(MOST_RUNS.bit_length())]
         best = min(numbers, key=lambda runs: (1 + share / runs) * (1 + (runs - 1) / HORIZON))
         return min(best, fits)
 

@@ -91,7 +91,7 @@ class Pack:
         ended = [(run, self._stopped(run)) for run in list(self.runs) if self._to_stop(run)]
         due = self._due()
         for engine in {id(run.engine): run.engine for run in self.runs}.values():
-            slots = {run.slot for run in self.runs if run.engine is engine and run.request.run in due}
+            slots = {run.slot for run in due if run.engine is engine}
             for group in engine.groups():
                 ended += self._step(engine, [slot for slot in group if slot in slots])
         if any(run.fresh for run in self.runs):
@@ -168,7 +168,7 @@ class Pack:
 
     # -- private -------------------------------------------------------------
 
-    def _due(self) -> set[str]:
+    def _due(self) -> list[Run]:
         """The runs to step now: those that would otherwise be overtaken.
 
         Stride scheduling (Waldspurger and Weihl 1995, MIT/LCS/TM-528) over epochs: nobody is further ahead of
@@ -176,7 +176,7 @@ class Pack:
         """
         going = [run for run in self.runs if not run.finished]
         clock = min((run.pace + run.stride for run in going), default=0.0) - ROUNDING
-        return {run.request.run for run in going if run.pace < clock}
+        return [run for run in going if run.pace < clock]
 
     def _step(self, engine: Engine, group: list[int]) -> list[tuple[Run, Outcome]]:
         """Step the slots of one group, and what follows for each of their runs."""
