@@ -145,6 +145,7 @@ def weigh(request: Mapping[str, Any], peer: Mapping[str, Any], ours: Mapping[str
         },
         "ours": {
             "best_value": ours["best_value"],
+            "side_by_side": ours["side_by_side"],
             "trials": len(ours["timeline"]),
             "pruned": sum(row["state"] in ("pruned", ASIDE) for row in ours["timeline"]),
             "best_config": ours["best_config"],
@@ -296,7 +297,8 @@ def _line(seed: Mapping[str, Any]) -> str:
         f"({peer['pruned']} pruned)\n"
         f"  ours: had it after {ours['seconds_to_target']:.0f} s and {ours['trials_to_target']} trials; as many trials "
         f"as the peer in {ours['seconds_of_as_many_trials']:.0f} s, "
-        f"{'none of them completed' if best is None else f'the best of them {best:.4f}'}\n"
+        f"{'none of them completed' if best is None else f'the best of them {best:.4f}'}; "
+        f"{ours['side_by_side']} side by side\n"
         f"  ratio {seed['ratio']:.2f}"
     )
 

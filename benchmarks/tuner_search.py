@@ -90,6 +90,7 @@ def search(request: Mapping[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "timeline": found,
         "ended": ended,
+        "side_by_side": _side_by_side(store.provenance(STUDY)),
         "best_value": max((row["value"] for row in completed), default=None),
         "best_config": None,
         "rows_scored": min((row["rows_scored"] for row in completed), default=0),
@@ -106,6 +107,11 @@ def search(request: Mapping[str, Any]) -> dict[str, Any]:
             "test_accuracy": _accuracy(model, files["test"]),
         }
     return answer
+
+
+def _side_by_side(provenance: Mapping[str, Any]) -> int | None:
+    """How many trials the worker trained at once at most; None if it never came to that."""
+    return max((engine["side_by_side"] for engine in provenance.get("engines", {}).values()), default=None)
 
 
 def _accuracy(model: Any, path: str) -> float:

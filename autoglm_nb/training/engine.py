@@ -334,7 +334,12 @@ class Engine:
     def describe(self) -> dict[str, Any]:
         """How it computes and why, as plain JSON."""
         measures = {} if self._packed is None else self._packed.describe()
-        return {"precision": self._why_precision, **measures, "prefix": self.prefix.describe()}
+        return {
+            "precision": self._why_precision,
+            "side_by_side": self.capacity,
+            **measures,
+            "prefix": self.prefix.describe(),
+        }
 
     # -- files ---------------------------------------------------------------
 

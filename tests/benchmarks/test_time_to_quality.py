@@ -43,6 +43,7 @@ def ours() -> dict[str, Any]:
         "best_value": 0.81,
         "best_config": {"rank": 4},
         "rows_scored": 1000,
+        "side_by_side": 2,
         "rescored": 0.81,
         "test_accuracy": 0.785,
     }
@@ -53,7 +54,7 @@ def test_the_ratio_is_of_the_two_times_to_the_peers_best(peer: dict[str, Any], o
     found = weigh(REQUEST, peer, ours)
     assert found["refused"] == []
     assert found["ratio"] == pytest.approx(5.0)
-    assert found["ours"]["trials_to_target"] == 4
+    assert (found["ours"]["trials_to_target"], found["ours"]["side_by_side"]) == (4, 2)
     assert (found["ours"]["seconds_of_as_many_trials"], found["ours"]["best_of_as_many_trials"]) == (50.0, 0.79)
 
 

@@ -118,11 +118,12 @@ def test_a_second_method_that_cannot_share_does_not_hold_up_those_that_can(make_
 
 
 def test_how_the_base_computed_is_in_the_provenance(make_study: Callable[..., Study]) -> None:
-    """Number format with its reason, the frozen products that were chosen, the shared prefix."""
-    study = make_study(**{**FIXED, "trials": 1})
+    """Number format with its reason, how many trials side by side, the frozen products, the shared prefix."""
+    study = make_study(**{**FIXED, "trials": 1, "pack": 3})
     study.run()
     (engine,) = study.store.provenance(study.name)["engines"].values()
     assert engine["precision"].startswith(("fp32", "bf16"))
+    assert engine["side_by_side"] == 3
     assert engine["prefix"]["budget_mb"] > 0
 
 
