@@ -42,7 +42,7 @@ class Parked:
 
         One that was going on when that worker left goes on, wherever it stands among the others by now.
         """
-        rung = self._paused_at(self._searcher.study.get_trials(deepcopy=False)[proposal.number])
+        rung = self.paused_at(self._searcher.study.get_trials(deepcopy=False)[proposal.number])
         if rung is None or not self._pruner.decide(self._searcher.study, proposal.number, rung).pause:
             return False
         self._put(proposal.number, rung)
@@ -59,7 +59,7 @@ class Parked:
     def never_promoted(self) -> list[tuple[int, str]]:
         """Everyone still set aside, also by an earlier worker and not looked at since, each with the reason."""
         waiting = self._searcher.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        found = {trial.number: self._paused_at(trial) for trial in waiting} | self.rungs
+        found = {trial.number: self.paused_at(trial) for trial in waiting} | self.rungs
         reasons = []
         for number, rung in sorted(found.items()):
             if rung is None:
@@ -70,13 +70,13 @@ class Parked:
         self.rungs = {}
         return reasons
 
-    def _put(self, number: int, rung: int) -> None:
-        self.rungs[number] = rung
-        self._searcher.park(number)
-
-    def _paused_at(self, trial: FrozenTrial) -> int | None:
+    def paused_at(self, trial: FrozenTrial) -> int | None:
         """The evaluation at which the pruner had set a trial aside; None if it had not."""
         row: RunRow | None = self._store.run(self._study, run_name(trial.number))
         if row is None or not row.because.startswith(PAUSED) or not trial.intermediate_values:
             return None
         return max(trial.intermediate_values)
+
+    def _put(self, number: int, rung: int) -> None:
+        self.rungs[number] = rung
+        self._searcher.park(number)

@@ -18,6 +18,7 @@ from collections import deque
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState as OptunaState
 
 from autoglm_nb.errors import OutOfMemoryError
 from autoglm_nb.protocol import RunRole, StudyState, TrialState
@@ -93,6 +94,7 @@ class StudyRun:
         if self.workshop is not None and spec.baseline:
             self._queue_baseline()
         self.waiting += [p for p in map(self.searcher.adopt, adopted) if not self.parked.keeps(p)]
+        self.waiting += map(self.searcher.take, self._handed_back())
         try:
             self._search()
         except (StudyStopped, Detached):
@@ -158,6 +160,13 @@ class StudyRun:
             else:
                 numbers.append(trial.number)
         return numbers
+
+    def _handed_back(self) -> list[int]:
+        """The trials that an orderly end of a worker interrupted: what has begun is finished, whatever the budget."""
+        store, study = self.context.store, self.context.study
+        begun = {row.trial for row in store.runs(study, RunRole.TRIAL) if not row.state.final}
+        waiting = self.optuna.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
+        return [t.number for t in waiting if t.number in begun and self.parked.paused_at(t) is None]
 
     def _queue_baseline(self) -> None:
         row = self.context.store.run(self.context.study, "baseline")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from typing import Any
 
 import optuna
 import pytest
@@ -13,7 +14,8 @@ from scipy import stats
 from autoglm_nb.errors import TrialPruned
 from autoglm_nb.protocol import Action, RunRole, TrialState
 from autoglm_nb.tuning.confirm import Confirmation, interval, paired_difference
-from autoglm_nb.tuning.control import StudyStopped
+from autoglm_nb.tuning.control import Detached, StudyStopped
+from autoglm_nb.tuning.pack import Pack
 from tests.tuning.conftest import Study
 
 
@@ -93,6 +95,29 @@ def test_a_budget_ends_the_search(make_study: Callable[..., Study]) -> None:
     assert shot["study"]["state"] == "finished"
     assert shot["trials_total"] >= 1
     assert shot["study"]["active_seconds"] < 60
+
+
+def test_a_trial_that_has_begun_is_finished_although_the_budget_is_used_up(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A running study lets what has begun come to its end when its time is up; so does one that goes on."""
+    study = make_study(trials=3, budget="1h", pack=1)
+    real, begun = Pack.advance, []
+
+    def advance(self: Pack) -> Any:
+        begun.extend(run.request.run for run in self.runs if run.request.trial is not None)
+        if len(begun) > 3:
+            raise Detached
+        return real(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pack, "advance", advance)
+        study.run()
+    assert [t["state"] for t in study.snapshot()["trials"]] == ["waiting"]
+    study.store.add_active_seconds(study.name, 3600.0)
+    shot = study.run()
+    assert shot["study"]["state"] == "finished"
+    assert [t["state"] for t in shot["trials"]] == ["completed"], "no trial waits in a finished study, none was begun"
 
 
 def test_a_stop_request_parks_the_running_trial_and_continuing_finishes_it(make_study: Callable[..., Study]) -> None:
