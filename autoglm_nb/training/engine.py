@@ -1,9 +1,8 @@
 """The engine: K slots over one frozen base.
 
-Each `step` is one optimizer step of every slot that has something left to do. The
-slots' batches are cut into micro-batches, and the `Packer` says which of them share a
-pass; there the base runs once over all rows, and one backward pass of the sum of the
-slots' losses fills each slot's gradients. Gradients cannot mix, since no parameter
+Each `step` is one optimizer step of every slot that has something left to do. The slots' batches are cut into
+micro-batches, and the `Packer` says which of them share a pass; there the base runs once over all rows, and one
+backward pass of the sum of the slots' losses fills each slot's gradients. Gradients cannot mix, since no parameter
 belongs to two slots and no operation crosses rows.
 """
 
@@ -333,13 +332,8 @@ class Engine:
 
     def describe(self) -> dict[str, Any]:
         """How it computes and why, as plain JSON."""
-        measures = {} if self._packed is None else self._packed.describe()
-        return {
-            "precision": self._why_precision,
-            "side_by_side": self.capacity,
-            **measures,
-            "prefix": self.prefix.describe(),
-        }
+        told = {"precision": self._why_precision, "side_by_side": self.capacity, "prefix": self.prefix.describe()}
+        return told if self._packed is None else {**told, **self._packed.describe()}
 
     # -- files ---------------------------------------------------------------
 
