@@ -246,6 +246,7 @@ class Engine:
                 model_seconds=model_seconds * share,
                 updated=updated[i],
                 failure=slot.failure,
+                neighbours=rounds.neighbours(slot.number),
             )
         return results
 

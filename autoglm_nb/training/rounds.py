@@ -60,6 +60,11 @@ class Rounds:
     terms: dict[int, int]
     tokens: dict[int, int]
 
+    def neighbours(self, slot: int) -> frozenset[int]:
+        """The slots that share a pass of the step with this one."""
+        passes = [{segment.slot for segment in one.segments} for one in self.rounds]
+        return frozenset(n for slots in passes if slot in slots for n in slots - {slot})
+
 
 class Epochs:
     """A batch order that remembers the epochs in use: runs of one seed and batch size share it at different ones."""

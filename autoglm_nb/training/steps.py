@@ -23,6 +23,7 @@ class StepResult:
         model_seconds: the part of `seconds` in forward, backward and optimizer.
         updated: False when the step failed, or is to be repeated under a lower loss scale.
         failure: the run diverged and was not updated; else None.
+        neighbours: the slots that shared a pass of the step with this one.
     """
 
     step: int
@@ -34,3 +35,4 @@ class StepResult:
     model_seconds: float
     updated: bool = True
     failure: DivergedError | None = None
+    neighbours: frozenset[int] = frozenset()

@@ -143,9 +143,10 @@ class Pack:
         measured: dict[str, Any] = {"predicted": None, "measured": None}
         for engine in {id(run.engine): run.engine for run in self.runs}.values():
             own = [run for run in self.runs if run.engine is engine]
-            sharing = [run for run in own if engine.shares(run.request.config)]
+            able = [run for run in own if engine.shares(run.request.config)]
+            sharing = _sharing(able)
             facts = engine.packing()
-            if len(sharing) > 1:
+            if sharing:
                 now.append(
                     {
                         "trials": [_label(run) for run in sharing],
@@ -156,14 +157,11 @@ class Pack:
                         "occupancy": facts["occupancy"],
                     }
                 )
-            if sharing and facts["measured"]:
+            if able and facts["measured"]:
                 measured = {"predicted": facts["predicted"], "measured": facts["measured"]}
             for run in own:
                 if run not in sharing:
-                    method = run.request.config["method"]
-                    alone.append({"trial": _label(run), "because": f"Method {method} cannot share a pass."})
-                elif len(sharing) == 1:
-                    alone.append({"trial": _label(run), "because": _why_alone(engine)})
+                    alone.append({"trial": _label(run), "because": _why_alone(run, able)})
         return {"now": now, "alone": alone, **measured}
 
     # -- private -------------------------------------------------------------
@@ -191,6 +189,7 @@ class Pack:
         for slot, result in results.items():
             run = of_slot[slot]
             run.pace += run.stride if result.updated else 0.0
+            run.neighbours.append(frozenset(of_slot[other].request.run for other in result.neighbours))
             ended += self._judged(run, lambda run=run, result=result: run.after(result))
         return ended
 
@@ -294,7 +293,18 @@ def _label(run: Run) -> int | str:
     return run.request.run if run.request.trial is None else run.request.trial
 
 
-def _why_alone(engine: Engine) -> str:
-    if engine.capacity == 1:
-        return engine.why_alone
-    return "No other trial is under way that could share its passes."
+def _sharing(able: list[Run]) -> list[Run]:
+    """Those that shared a pass with another of these at one of their newest steps, or have made none yet."""
+    names = {run.request.run for run in able}
+    found = [run for run in able if not run.neighbours or not all(names.isdisjoint(met) for met in run.neighbours)]
+    return found if len(found) > 1 else []
+
+
+def _why_alone(run: Run, able: list[Run]) -> str:
+    if run not in able:
+        return f"Method {run.request.config['method']} cannot share a pass."
+    if run.engine.capacity == 1:
+        return run.engine.why_alone
+    if len(able) == 1:
+        return "No other trial is under way that could share its passes."
+    return "Joining its passes with others' would gain nothing at these lengths, or not fit into memory."

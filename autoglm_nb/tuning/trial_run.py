@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ LATENCY_BATCHES = 20
 
 KEEP_ADAPTER_BYTES = 64 * 2**20
 """Adapters up to this size are kept for every completed trial; larger ones only for the best."""
+
+RECENT = 64
+"""Steps of a run by which it is told who shares its passes: as many as the packer's figures are taken over."""
 
 PAUSED = "Paused: "
 """What the stored reason of a run begins with for as long as the pruner has it set aside."""
@@ -95,6 +99,7 @@ class Run:
         rung: the evaluation that `judge` is to be asked about; None while there is none.
         fresh: whether it has been evaluated since it was last judged.
         pace: epochs, counted from where its neighbours were when it joined them; kept by the pack.
+        neighbours: the names of those that shared a pass with it, at each of its newest steps; kept by the pack.
 
     Raises (from `after`, `judge` and `finish`):
         TrialError: the run failed; the sentence says why.
@@ -131,6 +136,7 @@ class Run:
         self.rung: int | None = None
         self.fresh = False
         self.pace = 0.0
+        self.neighbours: deque[frozenset[str]] = deque(maxlen=RECENT)
 
     @property
     def checkpoints(self) -> Path:

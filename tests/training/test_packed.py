@@ -117,6 +117,15 @@ def test_an_exploding_neighbour_changes_no_bit_of_the_others(make_engine: Callab
     assert losses[0] == losses[1]
 
 
+def test_a_step_tells_who_shared_a_pass(make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the packer decided: the first and the third together, the second by itself."""
+    engine = make_engine(capacity=3)
+    first, second, third = (engine.admit(plan) for plan in plans(engine)[:3])
+    monkeypatch.setattr(engine.packer, "groups", lambda shapes: [[0, 2], [1]])
+    shared = {slot: result.neighbours for slot, result in engine.step().items()}
+    assert shared == {first: {third}, second: set(), third: {first}}
+
+
 def test_other_methods_run_beside_a_pack(make_engine: Callable[..., Any]) -> None:
     """What cannot share a pass has one of its own; neither changes the other."""
     config = {"method": "top-k", "top_k": 1, "learning_rate": 1e-3, "batch_size": 8}

@@ -117,6 +117,28 @@ def test_a_second_method_that_cannot_share_does_not_hold_up_those_that_can(make_
     assert any(0 in alone and 2 in {*now, *alone} for now, alone in shown)
 
 
+def test_only_those_whose_passes_were_joined_are_told_as_sharing() -> None:
+    """Trial 2 has none of its own neighbours any more, trial 3 never had one, trial 4 has made no step yet."""
+    facts = dict.fromkeys(("tokens_per_step", "passes_per_step", "occupancy", "predicted", "measured"))
+    engine = SimpleNamespace(capacity=5, shares=lambda config: True, packing=lambda: facts)
+
+    def told(met: dict[int, list[set[str]]]) -> tuple[list[list[int]], dict[int, str]]:
+        config = {"model": "m", "method": "lora"}
+        requests = {n: SimpleNamespace(run=f"trial-{n}", trial=n, config=config) for n in met}
+        pack: Any = SimpleNamespace(
+            runs=[SimpleNamespace(engine=engine, request=requests[n], neighbours=met[n]) for n in met]
+        )
+        packs = Pack.describe(pack)
+        return [p["trials"] for p in packs["now"]], {a["trial"]: a["because"] for a in packs["alone"]}
+
+    now, alone = told({0: [{"trial-1"}, set()], 1: [{"trial-0"}], 2: [{"trial-9"}, set()], 3: [set()], 4: []})
+    assert now == [[0, 1, 4]]
+    assert set(alone) == {2, 3} and all("gain nothing" in because for because in alone.values())
+    now, alone = told({2: [set()], 3: [set()]})
+    assert now == [] and set(alone) == {2, 3}
+    assert told({2: [{"trial-9"}]}) == ([], {2: "No other trial is under way that could share its passes."})
+
+
 def test_how_the_base_computed_is_in_the_provenance(make_study: Callable[..., Study]) -> None:
     """Number format with its reason, how many trials side by side, the frozen products, the shared prefix."""
     study = make_study(**{**FIXED, "trials": 1, "pack": 3})
