@@ -64,6 +64,22 @@ def make_engine(encoder: Any, decoder: Any, reviews: Any, pairs: Any) -> Callabl
     return make
 
 
+@pytest.fixture
+def dear_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass costs so much beyond its tokens that runs share all they can, whatever this machine has measured."""
+    from autoglm_nb.training.costs import MOST_OVERHEAD
+
+    monkeypatch.setattr("autoglm_nb.training.engine.measured_overhead", lambda *_: MOST_OVERHEAD)
+
+
+def shared_step(engine: Any) -> dict[int, Any]:
+    """A step, in which every run under way must have shared a pass with every other."""
+    results: dict[int, Any] = engine.step()
+    for slot, result in results.items():
+        assert result.neighbours == results.keys() - {slot}
+    return results
+
+
 def run_losses(engine: Any, slot: int, steps: int) -> list[float]:
     """Losses of the next steps of one slot."""
     return [engine.step()[slot].loss for _ in range(steps)]

@@ -12,7 +12,9 @@ import torch
 from autoglm_nb.errors import UsageError
 from autoglm_nb.training import plan_run
 from autoglm_nb.training.packed import PackedLinear, RowMap, Segment
-from tests.training.conftest import run_losses
+from tests.training.conftest import run_losses, shared_step
+
+pytestmark = pytest.mark.usefixtures("dear_passes")
 
 MIXED: list[dict[str, Any]] = [
     {"rank": 4, "dropout": 0.1, "batch_size": 8, "learning_rate": 5e-3, "steps": 14, "target_modules": "qv"},
@@ -53,7 +55,7 @@ def test_packed_losses_equal_solo_losses(make_engine: Callable[..., Any], kind: 
     curves: list[list[float]] = [[] for _ in MIXED]
     joined = False
     while slots:
-        for slot, result in engine.step().items():
+        for slot, result in shared_step(engine).items():
             curves[slots[slot]].append(result.loss)
         for slot in [s for s in slots if engine.finished(s)]:
             engine.evict(slot)
@@ -73,7 +75,7 @@ def test_a_pruned_neighbour_leaves_without_a_trace(make_engine: Callable[..., An
     first, second = (engine.admit(plan) for plan in plans(engine)[:2])
     curve = []
     for step in range(14):
-        curve.append(engine.step()[first].loss)
+        curve.append(shared_step(engine)[first].loss)
         if step == 4:
             engine.evict(second)
     np.testing.assert_allclose(curve, expected[0], rtol=1e-4)
@@ -87,12 +89,13 @@ def test_a_diverging_neighbour_changes_no_bit_of_the_others(make_engine: Callabl
         engine = make_engine(kind, capacity=3)
         slots = [engine.admit(plan) for plan in plans(engine)[:3]]
         for _ in range(3):
-            engine.step()
+            shared_step(engine)
         if poison:
             with torch.no_grad():
                 for adapter in engine._slots[slots[1]].adapters.values():
                     adapter.lora_B.fill_(float("nan"))
-        results = engine.step()
+        results = shared_step(engine)
+        assert results.keys() == set(slots)
         assert (results[slots[1]].failure is not None) is poison
         others = [(results[s], engine._slots[s].parameters) for s in (slots[0], slots[2])]
         outcomes.append([(r.loss, r.grad_norm, {n: p.detach().clone() for n, p in w.items()}) for r, w in others])
@@ -109,11 +112,11 @@ def test_an_exploding_neighbour_changes_no_bit_of_the_others(make_engine: Callab
     for poison in (False, True):
         engine = make_engine(capacity=2)
         slots = [engine.admit(plan) for plan in plans(engine)[:2]]
-        engine.step()
+        shared_step(engine)
         if poison:
             with torch.no_grad():
                 engine._slots[slots[1]].heads["classifier"].weight.fill_(float("inf"))
-        losses.append((engine.step()[slots[0]].loss, engine._slots[slots[0]].heads["classifier"].weight.tolist()))
+        losses.append((shared_step(engine)[slots[0]].loss, engine._slots[slots[0]].heads["classifier"].weight.tolist()))
     assert losses[0] == losses[1]
 
 
@@ -144,7 +147,7 @@ def test_evaluating_one_slot_of_a_pack_uses_its_own_parameters(make_engine: Call
     engine = make_engine(capacity=2)
     slots = [engine.admit(plan) for plan in plans(engine)[:2]]
     for _ in range(10):
-        engine.step()
+        shared_step(engine)
     packed = [engine.evaluate(s)["loss"] for s in slots]
     alone = []
     for plan in plans(make_engine())[:2]:
