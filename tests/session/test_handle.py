@@ -326,15 +326,25 @@ def test_a_home_that_cannot_be_written_gets_a_sentence(tmp_path: Path, home_is: 
 
 
 @pytest.mark.slow
-def test_both_executors_find_the_same(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread trains what a process trains: the same configurations, values and figures, at one number of threads."""
+@pytest.mark.parametrize("pack", [1, 2])
+def test_both_executors_find_the_same(start: Any, home: Path, monkeypatch: pytest.MonkeyPatch, pack: int) -> None:
+    """A thread trains what a process trains: the same configurations, values and figures, at one number of threads.
+
+    To the last bit in a pack too: with one seed and one batch size both trials stand in the same passes from their
+    first step to their last, so no clock decides who joins whom.
+    """
     import torch
+
+    from autoglm_nb.store import EventTail, Store
 
     monkeypatch.setenv("AUTOGLM_THREADS", str(torch.get_num_threads()))
     found = [
-        start(name=e, executor=e, max_trials=2, pack=1, device="cpu").wait(timeout=120).results()
+        start(name=e, executor=e, max_trials=2, pack=pack, device="cpu").wait(timeout=120).results()
         for e in ("process", "thread")
     ]
+    for name in ("process", "thread"):
+        told = EventTail(Store(home).study_dir(name) / "events.jsonl").poll()
+        assert any(event.type == "packs" and event.data["now"] for event in told) == (pack > 1)
     process, thread = ([(t["config"], t["value"], t["metrics"]["loss"]) for t in r._all_trials()] for r in found)
     assert len(process) == 2
     assert process == thread
