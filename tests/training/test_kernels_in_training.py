@@ -19,7 +19,7 @@ def interpreted() -> Iterator[Callable[..., Any]]:
 
 @pytest.mark.slow
 def test_a_study_from_a_cell_trains_through_the_kernels(interpreted: Callable[..., Any]) -> None:
-    """`%%autotune` with two trials: every layer of every pass launches, and the losses are those of the twin."""
+    """`%%autotune` with two trials: every layer of every pass launches, and the losses are those of the loop."""
     found = interpreted("study")
     assert found["torch"]["launches"] == {}
     assert [len(curve) for curve in found["triton"]["losses"]] == [3, 3]
