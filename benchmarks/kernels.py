@@ -9,7 +9,7 @@ dropout 0.05 and ragged segments:
     base        the frozen layer alone: X W^T and dY W
     kernels     the grouped kernels, base product by the library; once without atomics, once with
     fused       the grouped kernels, base product in the same kernel
-    loop        the twin: each adapter's products by torch, one adapter after the other
+    loop        training's way without the kernels: each adapter's products by torch, one adapter after the other
     peft        PEFT's LoRA layers, one adapter after the other
 
 Times are medians, given as ratios to `base`; `kernels` also as a share of the copy
@@ -17,7 +17,7 @@ bandwidth, and `fused` of the matrix throughput, measured in the same run. If a 
 fails, no time is printed and the exit status is 1.
 
     python benchmarks/kernels.py                 # checks; times where there is a GPU
-    python benchmarks/kernels.py --device cpu    # times the twins
+    python benchmarks/kernels.py --device cpu    # times the twins in place of the kernels
 """
 
 from __future__ import annotations
@@ -47,6 +47,29 @@ RANKS = (4, 8, 16, 32)
 DROPOUT = 0.05
 LIMITS = {torch.float64: 1e-12, torch.float32: 5e-5, torch.bfloat16: 3e-2}
 NOT_RUN = "not yet run on a GPU"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is timed.
+
+    Attributes:
+        widths: of the layer.
+        packs: numbers of trials.
+        rows: of the longest trial.
+        repeats: of each call.
+        adamw: trials, layers of each, and their width.
+    """
+
+    widths: tuple[int, ...] = (384, 576, 2048, 4096)
+    packs: tuple[int, ...] = (1, 4, 16, 32)
+    rows: int = 256
+    repeats: int = 30
+    adamw: tuple[int, int, int] = (16, 48, 1024)
+
+
+QUICK = Sizes(widths=(384,), packs=(1, 4), repeats=5, adamw=(4, 8, 384))
+TINY = Sizes(widths=(48,), packs=(1, 3), rows=128, repeats=1, adamw=(2, 2, 48))
 
 
 @dataclass
@@ -82,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check the LoRA and AdamW kernels, then time them on a GPU.")
     parser.add_argument("--device", help="default: cuda where there is one; cpu times the twins")
     parser.add_argument("--quick", action="store_true", help="fewer sizes and repetitions")
+    parser.add_argument("--tiny", action="store_true", help="toy sizes: says nothing about the kernels")
     parser.add_argument("--json", type=Path, help="where to write the result")
     parser.add_argument("--interpret", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -105,8 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"There is no GPU here: the checks above stand, and the kernels are {NOT_RUN}.")
         return 0
     result["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu (the twins)"
-    result["timings"] = timings(device, quick=options.quick)
-    result["adamw"] = optimizer_timings(device, quick=options.quick)
+    sizes = TINY if options.tiny else QUICK if options.quick else Sizes()
+    result["timings"] = timings(device, sizes)
+    result["adamw"] = optimizer_timings(device, sizes)
     print(f"JSON: {machine.save('kernels', result, options.json)}")
     return 0
 
@@ -147,31 +172,29 @@ def interpreted() -> list[dict[str, Any]]:
     return answers
 
 
-def timings(device: torch.device, *, quick: bool) -> list[dict[str, Any]]:
+def timings(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
     """Forward and backward of one layer by every means, as ratios to the bare base product."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     bandwidth, throughput = ceilings(device, dtype)
     print(f"copy {bandwidth / 1e9:.0f} GB/s, matrix product {throughput / 1e12:.2f} TFLOP/s in {dtype}")
     means = ("kernels", "atomics", "fused", "loop", "peft")
     print(f"{'width':>6} {'trials':>6} {'rows':>6} {'base':>10} " + " ".join(f"{name:>8}" for name in means))
-    widths, packs = ((384,), (1, 4)) if quick else ((384, 576, 2048, 4096), (1, 4, 16, 32))
-    rows, repeats = 256, 5 if quick else 30
     found = []
-    for width in widths:
-        for trials in packs:
-            sizes = [rows - 37 * (i % 4) for i in range(trials)]
-            work, loose = (make(device, dtype, sizes, width, width, deterministic=d) for d in (True, False))
+    for width in sizes.widths:
+        for trials in sizes.packs:
+            rows = [sizes.rows - 37 * (i % 4) for i in range(trials)]
+            work, loose = (make(device, dtype, rows, width, width, deterministic=d) for d in (True, False))
             calls = passes(work, loose)
-            seconds = {name: median(device, call, repeats) for name, call in calls.items()}
+            seconds = {name: median(device, call, sizes.repeats) for name, call in calls.items()}
             moved, operations = work_done(work, width)
             ratios = {name: round(seconds[name] / seconds["base"], 3) for name in means}
             extra = max(seconds["kernels"] - seconds["base"], 1e-9)
-            line = {"width": width, "trials": trials, "rows": sum(sizes), "seconds": seconds, "ratios": ratios}
+            line = {"width": width, "trials": trials, "rows": sum(rows), "seconds": seconds, "ratios": ratios}
             line["kernels_of_bandwidth"] = round(moved / extra / bandwidth, 4)
             line["fused_of_throughput"] = round(operations / seconds["fused"] / throughput, 4)
             found.append(line)
             print(
-                f"{width:>6} {trials:>6} {sum(sizes):>6} {seconds['base'] * 1e6:>8.0f}us "
+                f"{width:>6} {trials:>6} {sum(rows):>6} {seconds['base'] * 1e6:>8.0f}us "
                 + " ".join(f"{ratios[name]:>7.2f}x" for name in means)
                 + f"  {line['kernels_of_bandwidth']:.0%} of copy, {line['fused_of_throughput']:.0%} of product",
                 flush=True,
@@ -181,7 +204,7 @@ def timings(device: torch.device, *, quick: bool) -> list[dict[str, Any]]:
 
 def passes(work: Work, loose: Work) -> dict[str, Callable[[], Any]]:
     """One forward and backward pass by every means; `loose` is the same pack with atomics."""
-    peft = peft_forward(work, DROPOUT)
+    peft, loop = peft_forward(work, DROPOUT), loop_forward(work, DROPOUT)
 
     def grouped(pack: Work, fused: bool = False) -> list[torch.Tensor]:
         return pack.gradients(lambda: pack.grouped(fused=fused))
@@ -191,14 +214,14 @@ def passes(work: Work, loose: Work) -> dict[str, Callable[[], Any]]:
         "kernels": lambda: grouped(work),
         "atomics": lambda: grouped(loose),
         "fused": lambda: grouped(work, True),
-        "loop": lambda: with_backend("torch", lambda: grouped(work)),
+        "loop": lambda: work.gradients(loop),
         "peft": lambda: work.gradients(peft),
     }
 
 
-def optimizer_timings(device: torch.device, *, quick: bool) -> dict[str, Any]:
+def optimizer_timings(device: torch.device, sizes: Sizes) -> dict[str, Any]:
     """One step of many trials' adapters: together, and each by torch's AdamW."""
-    trials, layers, width = (4, 8, 384) if quick else (16, 48, 1024)
+    trials, layers, width = sizes.adamw
     found = {}
     for name in ("together", "each"):
         optimizers = [adapters(device, layers, width, RANKS[i % 4]) for i in range(trials)]
@@ -207,7 +230,7 @@ def optimizer_timings(device: torch.device, *, quick: bool) -> dict[str, Any]:
             if name == "together"
             else (lambda o=optimizers: [optimizer.step() for optimizer in o])
         )
-        found[name] = median(device, step, 5 if quick else 20)
+        found[name] = median(device, step, sizes.repeats)
     together, each = found["together"] * 1e3, found["each"] * 1e3
     print(f"AdamW, {trials} trials: together {together:.2f} ms, each by itself {each:.2f} ms")
     return found
@@ -271,6 +294,20 @@ def peft_forward(work: Work, dropout: float = 0.0) -> Callable[[], torch.Tensor]
     if work.x.dtype.itemsize == 2:
         return lambda: with_autocast(work.x, forward)
     return forward
+
+
+def loop_forward(work: Work, dropout: float) -> Callable[[], torch.Tensor]:
+    """Training's own loop over the trials with the kernels' masks; rows are plain slices, so that nothing waits."""
+    from autoglm_nb.training.lowrank import LowRankTerm, SlotAdapter, add_low_rank
+
+    terms, start = [], 0
+    for key, ((a, b), count) in enumerate(zip(work.factors, work.sizes)):
+        options = {"rank": a.shape[0], "scale": 1.0, "dropout": dropout, "dora": False}
+        adapter = SlotAdapter(work.weight, **options, generator=torch.Generator())
+        adapter.lora_A, adapter.lora_B = a, b
+        terms.append(LowRankTerm(start, start + count, adapter, dropout_key=key))
+        start += count
+    return lambda: add_low_rank(torch.nn.functional.linear(work.x, work.weight), work.x, terms)
 
 
 def with_autocast(x: torch.Tensor, forward: Callable[[], torch.Tensor]) -> torch.Tensor:

@@ -6,8 +6,9 @@ each group (rank 0: nothing). `grouped_lora` gives the layer's output and has an
 autograd formula; `step_together` makes one optimizer step for many optimizers in
 one launch. No tile multiplies another group's weights, so a NaN stays at home.
 
-Each kernel has a plain PyTorch twin that is also the CPU path. `AUTOGLM_KERNELS`
-chooses (`triton` or `torch`); unset, Triton runs where the tensors are on a GPU.
+Each kernel has a plain PyTorch twin, which the tests hold it to and which runs where
+Triton does not. `AUTOGLM_KERNELS` chooses (`triton` or `torch`); unset, Triton runs
+where the tensors are on a GPU.
 Triton is optional and imported on first use. What is stored is described in the
 README beside this package; nothing here has been run on a GPU yet.
 

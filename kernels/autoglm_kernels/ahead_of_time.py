@@ -1,11 +1,12 @@
 """Compile the kernels for GPUs that are not there, and refuse what spills or does not fit.
 
-    python -m autoglm_kernels.ahead_of_time             # each kernel as it needs most
-    python -m autoglm_kernels.ahead_of_time --all       # every variant, small blocks too
+    python -m autoglm_kernels.ahead_of_time             # what training launches, and the largest of the rest
+    python -m autoglm_kernels.ahead_of_time --all       # also fused, with atomics, and small blocks, in every type
 
-Prints a table of registers, spills and shared memory; exit status 1 if a kernel
-spills registers, uses a stack or needs more shared memory than the target has. It
-says nothing about speed. Run it in a process of its own, without TRITON_INTERPRET:
+Training as it is by default gives the base product and wants no atomics, with dropout
+or without. Prints a table of registers, spills and shared memory; exit status 1 if a
+kernel spills registers, uses a stack or needs more shared memory than the target has.
+It says nothing about speed. Run it in a process of its own, without TRITON_INTERPRET:
 a process that interprets kernels cannot compile them.
 
 NVIDIA's figures come from `cuobjdump` in the triton package, AMD's from the
@@ -79,7 +80,7 @@ class Built:
 
 
 def variants(every: bool = False) -> Iterator[Variant]:
-    """The kernels with the block sizes of `lora_launch`: the most demanding ones, or every one."""
+    """The kernels with the block sizes of `lora_launch`; see the top for what `every` adds."""
     import torch
     import triton.language as tl
 
@@ -102,17 +103,22 @@ def variants(every: bool = False) -> Iterator[Variant]:
             ) -> Variant:  # fmt: skip
                 return Variant(kernel, f"{label} {size}", rows, options, plan.warps, plan.stages, out_bank)
 
-            expand = {"HAS_BASE": False, "HAS_WEIGHT": True, "HAS_BIAS": False, "DROPOUT": False}
-            reduce = {**narrow, "DROPOUT": True, "ATOMIC": False}
-            yield variant("reduce_rows", "dropout, deterministic", reduce, True)
+            expand = {"HAS_BASE": False, "HAS_WEIGHT": False, "HAS_BIAS": False, "DROPOUT": False}
+            fused = {**wide, **expand, "HAS_WEIGHT": True}
+            reduce = {**narrow, "DROPOUT": False, "ATOMIC": False}
+            yield variant("shrink", "dropout", {**narrow, "DROPOUT": True})
+            yield variant("shrink", "no dropout", {**narrow, "DROPOUT": False})
+            yield variant("expand", "forward, base", {**wide, **expand, "HAS_BASE": True})
+            yield variant("expand", "backward, dropout", {**wide, **expand, "DROPOUT": True})
+            yield variant("expand", "backward, no dropout", {**wide, **expand})
+            yield variant("reduce_rows", "dropout, deterministic", {**reduce, "DROPOUT": True}, True)
+            yield variant("reduce_rows", "no dropout, deterministic", reduce, True)
             if every or rows == "bf16":
-                yield variant("shrink", "dropout", {**narrow, "DROPOUT": True})
-                yield variant("expand", "backward, weight, dropout", {**wide, **expand, "DROPOUT": True})
+                yield variant("expand", "backward, weight, dropout", {**fused, "DROPOUT": True})
                 yield variant("shrink_reduce", "atomics", narrow)
             if every:
-                yield variant("expand", "forward, base", {**wide, **expand, "HAS_BASE": True, "HAS_WEIGHT": False})
-                yield variant("expand", "forward, weight", {**wide, **expand, "HAS_BIAS": True})
-                yield variant("reduce_rows", "dropout, atomics", {**reduce, "ATOMIC": True}, True)
+                yield variant("expand", "forward, weight", {**fused, "HAS_BIAS": True})
+                yield variant("reduce_rows", "dropout, atomics", {**reduce, "DROPOUT": True, "ATOMIC": True}, True)
     fixed = {"TYPE": tl.float32, "COLUMNS": len(COLUMNS), "ALIGNED": True, "BLOCK": BLOCK}
     yield Variant("grouped_adamw", "", "fp32", fixed, 4, 2)
 
@@ -161,28 +167,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compile, print the table, and return the exit status."""
     parser = argparse.ArgumentParser(description="Compile the kernels ahead of time and check registers and memory.")
     parser.add_argument("--target", action="append", choices=sorted(TARGETS), help="default: all three")
-    parser.add_argument("--all", action="store_true", help="the small blocks too")
+    parser.add_argument("--all", action="store_true", help="also fused, with atomics, and small blocks, in every type")
+    parser.add_argument("--markdown", action="store_true", help="print the table as the README has it")
     parser.add_argument("--kernel", help="only this kernel")
     options = parser.parse_args(arguments)
     if os.environ.get("TRITON_INTERPRET") == "1":
         parser.error("kernels cannot be compiled while TRITON_INTERPRET=1. Unset it.")
-    names = ("registers", "spills", "shared", "limit")
-    print(f"{'kernel':<14} {'variant':<40} {'rows':<5} {'target':<7} " + " ".join(f"{name:>9}" for name in names))
+    targets, row = options.target or list(TARGETS), _markdown if options.markdown else _plain
+    print(_MARKDOWN_HEAD.format(" | ".join(targets), " | ".join("---" for _ in targets)) if options.markdown else _HEAD)
     bad: list[str] = []
     for variant in variants(options.all):
-        if options.kernel not in (None, variant.kernel):
-            continue
-        for target in options.target or TARGETS:
-            made = build(variant, target)
-            bad += faults(made)
-            print(
-                f"{variant.kernel:<14} {variant.label:<40} {variant.rows:<5} {target:<7} "
-                f"{made.registers:>9} {made.spills:>9} {made.shared:>9} {made.limit:>9}",
-                flush=True,
-            )
+        if options.kernel in (None, variant.kernel):
+            made = [build(variant, target) for target in targets]
+            bad += [fault for one in made for fault in faults(one)]
+            print(row(variant, made), flush=True)
     for fault in bad:
         print(fault, file=sys.stderr)
     return 1 if bad else 0
+
+
+_LINE = "{:<14} {:<40} {:<5} {:<7} {:>9} {:>9} {:>9} {:>9}"
+_HEAD = _LINE.format("kernel", "variant", "rows", "target", "registers", "spills", "shared", "limit")
+_MARKDOWN_HEAD = "| Kernel | Variant, rows x rank of a tile | Type | {} |\n| --- | --- | --- | {} |"
+
+
+def _plain(variant: Variant, made: Sequence[Built]) -> str:
+    """A line a target."""
+    about = (variant.kernel, variant.label, variant.rows)
+    return "\n".join(_LINE.format(*about, b.target, b.registers, b.spills, b.shared, b.limit) for b in made)
+
+
+def _markdown(variant: Variant, made: Sequence[Built]) -> str:
+    """A row: registers / KiB of shared memory of each target."""
+    figures = " | ".join(f"{b.registers} / {round(b.shared / 1024, 1):g}" for b in made)
+    return f"| `{variant.kernel}` | {variant.label or '-'} | {variant.rows} | {figures} |"
 
 
 def _kind(name: str, variant: Variant) -> str:

@@ -1,8 +1,9 @@
 """Which implementation runs, and how often a kernel was launched.
 
 `AUTOGLM_KERNELS=triton|torch` decides; unset or `auto`, tensors on a GPU go to
-Triton where it is installed, all others to the PyTorch twins. On CPU tensors
-Triton needs its interpreter (`TRITON_INTERPRET=1`, set before triton is imported).
+Triton where it is installed, all others to PyTorch: in the ops to the twins, in
+training to its own loop. On CPU tensors Triton needs its interpreter
+(`TRITON_INTERPRET=1`, set before triton is imported).
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The kernels' mathematics in plain PyTorch: the oracle of their tests, and the CPU path.
+"""The kernels' mathematics in plain PyTorch: the oracle of their tests, and what the ops do without Triton.
+
+Training without Triton does not come here: the loop of `autoglm_nb.training.lowrank`
+keeps its masks, which are made again here as in the kernels, and needs no banks. A test
+holds the two to each other.
 
 For the rows X_i of group i, its dropout mask D_i and c_i = s_i / (keep probability):
 

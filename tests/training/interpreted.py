@@ -12,6 +12,7 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -34,6 +35,8 @@ TRIALS: tuple[dict[str, Any], ...] = (
      "max_grad_norm": 0.1, "target_modules": "qv"},
     {"rank": 5, "dropout": 0.0, "batch_size": 3, "learning_rate": 1e-2, "optimizer": "sgd", "target_modules": "qv"},
 )  # fmt: skip
+SWITCHES = ("HAS_BASE", "HAS_WEIGHT", "HAS_BIAS", "DROPOUT", "ATOMIC")
+"""What is fixed when a kernel is compiled, beside types, sizes of blocks and whether addresses are aligned."""
 SCRATCH = tempfile.TemporaryDirectory()
 CELL = """\
 %%autotune --model {folder}/model --data {folder}/reviews.csv --target label --name {name} --executor thread \
@@ -90,6 +93,32 @@ def parity(kind: str, fuse: bool, steps: int = 3) -> dict[str, Any]:
                 "launches": kernels.launches(),
             }
     return found
+
+
+def launched() -> dict[str, list[str]]:
+    """What a step of LoRA launches, with dropout or without; and what is compiled ahead of time, by type of rows."""
+    from autoglm_kernels import adamw, ahead_of_time, backend, lora_launch
+
+    found: dict[str, set[str]] = {"launched": set(), "bf16": set(), "fp32": set()}
+
+    def named(kernel: str, options: Mapping[str, Any]) -> str:
+        return " ".join([kernel, *(switch for switch in SWITCHES if options.get(switch))])
+
+    def noted(kernel: Any, *arguments: Any, **meta: Any) -> None:
+        found["launched"].add(named(kernel.fn.__name__, meta))
+        backend.launch(kernel, *arguments, **meta)
+
+    with (
+        mock.patch.dict(os.environ, {"AUTOGLM_KERNELS": "triton"}),
+        mock.patch.object(lora_launch, "launch", noted),
+        mock.patch.object(adamw, "launch", noted),
+    ):
+        for dropout in (0.1, 0.0):
+            engine, _ = _engine("encoder", trials=({**TRIALS[0], "dropout": dropout},))
+            engine.step()
+    for variant in ahead_of_time.variants():
+        found[variant.rows].add(named(variant.kernel, variant.constants))
+    return {name: sorted(kinds) for name, kinds in found.items()}
 
 
 def poisoned() -> dict[str, Any]:
@@ -153,13 +182,15 @@ def restored() -> dict[str, Any]:
     return curves
 
 
-def _engine(kind: str, checkpoints: Path | None = None) -> tuple[Any, list[int]]:
+def _engine(
+    kind: str, checkpoints: Path | None = None, trials: Sequence[dict[str, Any]] = TRIALS
+) -> tuple[Any, list[int]]:
     from autoglm_nb.training import Engine, plan_run
 
     base, data = _material(kind)
-    engine = Engine(base, data, capacity=len(TRIALS), device="cpu", precision="fp32")
+    engine = Engine(base, data, capacity=len(trials), device="cpu", precision="fp32")
     slots = []
-    for i, trial in enumerate(TRIALS):
+    for i, trial in enumerate(trials):
         plan = plan_run(f"trial-{i}", {**trial, "steps": 5}, i, data)
         folder = None if checkpoints is None else checkpoints.with_name(checkpoints.name + str(i))
         slots.append(engine.admit(plan, checkpoint=folder))

@@ -19,7 +19,7 @@ def interpreted() -> Iterator[Callable[..., Any]]:
 
 @pytest.mark.slow
 def test_a_study_from_a_cell_trains_through_the_kernels(interpreted: Callable[..., Any]) -> None:
-    """`%%autotune` with two trials: every layer of every pass launches, and the losses are those of the twin."""
+    """`%%autotune` with two trials: every layer of every pass launches, and the losses are those of the loop."""
     found = interpreted("study")
     assert found["torch"]["launches"] == {}
     assert [len(curve) for curve in found["triton"]["losses"]] == [3, 3]
@@ -42,6 +42,14 @@ def test_a_mixed_pack_has_the_losses_of_the_loop(interpreted: Callable[..., Any]
     np.testing.assert_allclose(found["triton"]["norms"], found["torch"]["norms"], rtol=1e-4)
     assert found["triton"]["launches"]["grouped_adamw"] == 3, "one a step, however many slots and passes"
     assert found["torch"]["launches"] == {}
+
+
+@pytest.mark.slow
+def test_what_a_step_launches_is_compiled_ahead_of_time(interpreted: Callable[..., Any]) -> None:
+    """With dropout and without: in fp32 these variants and no others, in bf16 further ones; Adam's rows are fp32."""
+    found = {name: set(kinds) for name, kinds in interpreted("launched").items()}
+    assert found["launched"] == found["fp32"]
+    assert found["launched"] - {"grouped_adamw"} < found["bf16"]
 
 
 @pytest.mark.slow
