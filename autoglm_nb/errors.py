@@ -16,7 +16,8 @@ the built-in a caller would expect beside it::
     │   └── StoreVersionError              written by a newer version of this package
     ├── TrialError (RuntimeError)          one trial cannot go on; the study does
     │   ├── DivergedError                  loss is NaN or infinite
-    │   └── OutOfMemoryError (MemoryError) did not fit even at the smallest micro-batch
+    │   ├── OutOfMemoryError (MemoryError) did not fit even at the smallest micro-batch
+    │   └── UnexpectedError                what nobody foresaw, while this trial was computed
     ├── TrialPruned                        raised by a custom objective to end a trial early
     ├── CheckpointError (RuntimeError)     a checkpoint is missing or damaged
     ├── RejectedError (RuntimeError)       a decision system rejected the model; force hands it out all the same
@@ -51,6 +52,7 @@ __all__ = [
     "StudyNotFoundError",
     "TrialError",
     "TrialPruned",
+    "UnexpectedError",
     "UsageError",
     "WorkerError",
     "did_you_mean",
@@ -123,6 +125,10 @@ class DivergedError(TrialError):
 
 class OutOfMemoryError(TrialError, MemoryError):
     """A trial did not fit into memory even at the smallest micro-batch."""
+
+
+class UnexpectedError(TrialError):
+    """Computing a trial raised what nobody foresaw; `__cause__` is the error."""
 
 
 class TrialPruned(AutoGLMError):

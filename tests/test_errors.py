@@ -20,6 +20,7 @@ BUILT_INS = {
     errors.StudyMismatchError: ValueError,
     errors.TrialError: RuntimeError,
     errors.OutOfMemoryError: MemoryError,
+    errors.UnexpectedError: RuntimeError,
     errors.CheckpointError: RuntimeError,
     errors.RejectedError: RuntimeError,
     errors.DiskFullError: OSError,

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from autoglm_nb.errors import DiskFullError, ModelError
 from autoglm_nb.models.methods import LORA_METHODS, PEFT_METHODS, MethodConfig
 from autoglm_nb.models.state_names import canonical_state
+from autoglm_nb.resources import no_room
 
 if TYPE_CHECKING:
     import torch
@@ -106,6 +107,8 @@ def save_adapter(
         ModelError: tensors are missing, left over or not finite.
         DiskFullError: no room; what was there before is untouched.
     """
+    from safetensors import SafetensorError
+
     tensors = canonical_state(state, method)
     rest = dict(extra or {})
     given_length, given_metrics = rest.pop("max_length", None), rest.pop("metrics", None)
@@ -126,8 +129,8 @@ def save_adapter(
     try:
         _write(work, card, method, tensors, loaded)
         _swap(work, folder)
-    except OSError as error:
-        if error.errno == 28:
+    except (OSError, SafetensorError) as error:
+        if no_room(error):
             raise DiskFullError(
                 f"Saving the adapter needs {_megabytes(tensors):.0f} MB, but the disk is full. Free some space; "
                 "the study can go on from its last checkpoint."

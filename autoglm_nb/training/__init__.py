@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from autoglm_nb.training.build import PACKED_METHODS
     from autoglm_nb.training.checkpoint import LossLog, newest_checkpoint
     from autoglm_nb.training.engine import Engine, StepResult
-    from autoglm_nb.training.memory import is_out_of_memory
+    from autoglm_nb.training.memory import is_out_of_memory, release_memory
     from autoglm_nb.training.plan import RunPlan, plan_run
     from autoglm_nb.training.precision import base_dtype, resolve_device, resolve_precision
 
@@ -51,6 +51,7 @@ __all__ = [
     "is_out_of_memory",
     "newest_checkpoint",
     "plan_run",
+    "release_memory",
     "resolve_device",
     "resolve_precision",
 ]
@@ -64,6 +65,7 @@ _LAZY = {
     "StepResult": "steps",
     "base_dtype": "precision",
     "is_out_of_memory": "memory",
+    "release_memory": "memory",
     "newest_checkpoint": "checkpoint",
     "plan_run": "plan",
     "resolve_device": "precision",

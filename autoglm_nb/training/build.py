@@ -28,6 +28,7 @@ from autoglm_nb.training.quantised import check_method
 from autoglm_nb.training.slots import LossScale, Slot
 
 if TYPE_CHECKING:
+    from autoglm_nb.data import EncodedData
     from autoglm_nb.models import LoadedBase, MethodConfig
 
 __all__ = ["PACKED_METHODS", "PackedModel", "has_dropout", "make_packed_slot", "make_solo_slot"]
@@ -124,6 +125,7 @@ def make_solo_slot(
     number: int,
     plan: RunPlan,
     base: LoadedBase,
+    data: EncodedData,
     row_map: RowMap,
     method: MethodConfig,
     checkpointing: bool,
@@ -133,6 +135,7 @@ def make_solo_slot(
     from autoglm_nb.models import apply_method
 
     check_method(method.method, base.model)
+    _check_positions(method, base, data)
     prepared = _prepared_copy(base, row_map, checkpointing)
     for name in base.head_modules:
         head = _fresh(base, name, plan.seed)
@@ -159,6 +162,24 @@ def has_dropout(model: nn.Module) -> bool:
     config = getattr(model, "config", None)
     values = config.to_dict() if config is not None else {}
     return any("drop" in key and isinstance(value, float) and value > 0.0 for key, value in values.items())
+
+
+def _check_positions(method: MethodConfig, base: LoadedBase, data: EncodedData) -> None:
+    """Refuse a trained prompt that leaves no room for the longest text.
+
+    Raises:
+        ModelError: prompt and text together have more tokens than the model has positions.
+    """
+    if method.method not in ("prompt", "p-tuning"):
+        return
+    own = (getattr(base.model.config, "max_position_embeddings", None), base.tokenizer.model_max_length)
+    most = min(int(limit) for limit in own if limit)
+    longest = max(int(max(split.lengths, default=0)) for split in (data.train, data.validation, data.test) if split)
+    if method.prompt_length + longest > most:
+        raise ModelError(
+            f"A prompt and the longest text must fit into the model's {most} positions, but {method.prompt_length} and "
+            f"{longest} tokens do not. Use `--max-length {most - method.prompt_length}` or a smaller `prompt_length`."
+        )
 
 
 def _prepared_copy(base: LoadedBase, row_map: RowMap, checkpointing: bool) -> nn.Module:

@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from autoglm_nb.errors import CheckpointError, DiskFullError
+from autoglm_nb.resources import no_room
 from autoglm_nb.training.slots import Slot
 
 __all__ = ["KEEP", "LossLog", "newest_checkpoint", "resume", "save"]
@@ -271,8 +272,7 @@ def _disk_full(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-        if not full:
+        if not no_room(error):
             raise
         sentence = f"Training needs room for its checkpoints, but the disk of {path.name!r} is full. Free some space."
         translated = DiskFullError(sentence)

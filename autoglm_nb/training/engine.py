@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from autoglm_nb.errors import AutoGLMError, TrialError, UsageError
+from autoglm_nb.errors import TrialError, UsageError
 from autoglm_nb.training import checkpoint as checkpoints
 from autoglm_nb.training.build import PACKED_METHODS, PackedModel, has_dropout, make_packed_slot, make_solo_slot
 from autoglm_nb.training.evaluate import evaluate_slot, measure_latency
 from autoglm_nb.training.heads import seeded_generator, total_parameters
 from autoglm_nb.training.loss import pass_logits, segment_losses
-from autoglm_nb.training.memory import PassMemory, PeakMemory, release_memory, translated
+from autoglm_nb.training.memory import PassMemory, PeakMemory, release_memory, reraise
 from autoglm_nb.training.packed import RowMap
 from autoglm_nb.training.packing import Packer, measured_overhead
 from autoglm_nb.training.plan import RunPlan
@@ -130,12 +130,10 @@ class Engine:
                 slot.micro_batch = min(slot.micro_batch, self.packer.rows_that_fit(int(max(self.data.train.lengths))))
             else:
                 slot = make_solo_slot(
-                    free[0], plan, self.base, self._solo_map, method, self.gradient_checkpointing, scaled
+                    free[0], plan, self.base, self.data, self._solo_map, method, self.gradient_checkpointing, scaled
                 )
-        except AutoGLMError:
-            raise
-        except Exception as error:
-            raise translated(error, self.device) from error
+        except Exception as error:  # noqa: BLE001 - raised again as one of ours
+            reraise(error, self.device)
         self._slots[slot.number] = slot
         try:
             if checkpoint is not None:
@@ -225,10 +223,10 @@ class Engine:
             numbers = torch.stack([x for n in norms for x in (n.loss.float(), n.grad_norm.float())]).tolist()
             rates = [slot.learning_rate for slot in slots]
             updated = update_together(slots, numbers[::2], numbers[1::2])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised again as one of ours
             for slot in slots:
                 slot.clear()
-            raise translated(error, self.device) from error
+            reraise(error, self.device)
         model_seconds, seconds = time.perf_counter() - prepared, time.perf_counter() - started
         all_tokens = max(1, sum(rounds.tokens.values()))
         if slots[0].packed:
@@ -283,7 +281,7 @@ class Engine:
         methods = [self._slots[s.slot].method for s in one.segments if s.slot in self._slots]
         with ExitStack() as stack:
             stack.enter_context(self.prefix.passing(self.model_of(slot)[0], row_map, methods, one))
-            stack.enter_context(row_map.over(one.segments, one.labelled))
+            stack.enter_context(row_map.over(one.segments, one.labelled, one.shape.positions))
             if slot.model is not None and self.precision != "fp32":
                 stack.enter_context(torch.autocast(self.device.type, dtype=base_dtype(self.precision)))
             if index is not None and (slot.model is not None or self._base_dropout):
@@ -300,8 +298,8 @@ class Engine:
         run = self._slots[slot]
         try:
             metrics = evaluate_slot(self, run, split, limit_rows)
-        except Exception as error:
-            raise translated(error, self.device) from error
+        except Exception as error:  # noqa: BLE001 - raised again as one of ours
+            reraise(error, self.device)
         run.rung_done = run.due() or run.rung_done
         return {**metrics, "memory_gb": round(self.memory_gb(), 3), "trainable_share": self.trainable_share(slot)}
 

@@ -19,7 +19,7 @@ import torch
 
 from autoglm_nb.errors import UsageError
 from autoglm_nb.training.loss import pass_logits, segment_losses
-from autoglm_nb.training.memory import is_out_of_memory, release_memory, translated
+from autoglm_nb.training.memory import is_out_of_memory, release_memory, reraise
 from autoglm_nb.training.metrics import accuracy, latency_percentiles, macro_f1, perplexity, stratified_rows
 from autoglm_nb.training.packed import Segment
 from autoglm_nb.training.rounds import make_round
@@ -110,8 +110,8 @@ def measure_latency(
     try:
         _read(engine, slot, encoded, _equal(rows[: 3 * batch_size], batch_size))
         timed = _read(engine, slot, encoded, _equal(rows, batch_size))
-    except Exception as error:
-        raise translated(error, engine.device) from error
+    except Exception as error:  # noqa: BLE001 - raised again as one of ours
+        reraise(error, engine.device)
     p50, p95 = latency_percentiles(timed.seconds or [0.0])
     return {"latency_ms_p50": p50, "latency_ms_p95": p95, "latency_batch_size": batch_size}
 

@@ -11,12 +11,13 @@ import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
-from autoglm_nb.errors import AutoGLMError, OutOfMemoryError
+from autoglm_nb.errors import AutoGLMError, OutOfMemoryError, UnexpectedError
 
-__all__ = ["PassMemory", "PeakMemory", "is_out_of_memory", "release_memory", "translated"]
+__all__ = ["PassMemory", "PeakMemory", "is_out_of_memory", "release_memory", "reraise"]
 
 _MESSAGES = (
     "out of memory",
@@ -51,16 +52,24 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def translated(error: Exception, device: torch.device) -> Exception:
-    """The error to raise for one from torch; memory is given back first."""
-    if isinstance(error, AutoGLMError) or not is_out_of_memory(error):
-        return error
+def reraise(error: Exception, device: torch.device) -> NoReturn:
+    """Raise the error that computing a run met as one of ours.
+
+    Raises:
+        AutoGLMError: `error` itself, if it is one.
+        OutOfMemoryError: an allocation failed; memory was given back first.
+        UnexpectedError: anything else.
+    """
+    if isinstance(error, AutoGLMError):
+        raise error
+    if not is_out_of_memory(error):
+        raise UnexpectedError(f"Training met an unexpected {type(error).__name__}: {error}") from error
     error.__traceback__ = None  # its frames hold the activations
     release_memory(device)
-    return OutOfMemoryError(
+    raise OutOfMemoryError(
         f"A step must fit into memory, but an allocation failed ({str(error).splitlines()[0][:120]}). "
         "Use a smaller micro-batch, `--max-length` or rank, or `--precision bf16`."
-    )
+    ) from error
 
 
 class PeakMemory:

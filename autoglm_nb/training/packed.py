@@ -56,6 +56,7 @@ class RowMap:
     def __init__(self) -> None:
         self.segments: tuple[Segment, ...] = ()
         self.labelled: torch.Tensor | None = None
+        self.positions = 0
         self.layers: dict[str, dict[int, SlotAdapter]] = {}
         self.grouped = GroupedPass((), {})
         self.fuse = False
@@ -65,22 +66,32 @@ class RowMap:
         return self.segments[-1].stop if self.segments else 0
 
     @contextmanager
-    def over(self, segments: tuple[Segment, ...], labelled: torch.Tensor | None = None) -> Iterator[None]:
-        """Use these segments for the forward and backward passes inside the block."""
-        self.segments, self.labelled = segments, labelled
+    def over(
+        self, segments: tuple[Segment, ...], labelled: torch.Tensor | None = None, positions: int = 0
+    ) -> Iterator[None]:
+        """Use these segments for the forward and backward passes inside the block, over texts of so many positions."""
+        self.segments, self.labelled, self.positions = segments, labelled, positions
         self.grouped = GroupedPass(segments, self.layers)
         try:
             yield
         finally:
-            self.segments, self.labelled = (), None
+            self.segments, self.labelled, self.positions = (), None, 0
             self.grouped = GroupedPass((), {})
 
-    def check(self, x: torch.Tensor, layer: str) -> None:
-        if x.shape[0] != self.rows:
-            raise ModelError(
-                f"A packed layer needs the batch in dimension 0, but {layer!r} got {x.shape[0]} rows in a pass of "
-                f"{self.rows}. Leave this layer out of `target_modules`."
-            )
+    def by_rows(self, x: torch.Tensor, layer: str) -> torch.Tensor:
+        """A layer's input as [rows, ..., in_features]; some models flatten rows and positions into one dimension.
+
+        Raises:
+            ModelError: it cannot be told whose rows these are.
+        """
+        if x.shape[0] == self.rows:
+            return x
+        if x.dim() == 2 and self.positions and x.shape[0] == self.rows * self.positions:
+            return x.view(self.rows, self.positions, -1)
+        raise ModelError(
+            f"A packed layer needs the batch in dimension 0, but {layer!r} got {x.shape[0]} rows in a pass of "
+            f"{self.rows}. Leave this layer out of `target_modules`."
+        )
 
 
 class PackedLinear(nn.Module):
@@ -107,14 +118,15 @@ class PackedLinear(nn.Module):
         if not any(segment.slot in self.adapters for segment in segments):
             untouched: torch.Tensor = self.base(x)
             return untouched
-        self.row_map.check(x, self.name)
+        given, x = x, self.row_map.by_rows(x, self.name)
         if backend_for(x.device) == "triton":
             out = self.row_map.grouped.output(self.name, self.base, x, fuse=self.row_map.fuse)
         else:
             out = add_low_rank(self.base(x), x, [self._term(segment) for segment in segments])
         gains = [(s.start, s.stop, self._gain(s.slot)) for s in segments]
         found = [(start, stop, gain) for start, stop, gain in gains if gain is not None]
-        return scale_rows(out, found, getattr(self.base, "bias", None)) if found else out
+        out = scale_rows(out, found, getattr(self.base, "bias", None)) if found else out
+        return out if x is given else out.reshape(*given.shape[:-1], -1)
 
     def _gain(self, slot: int) -> torch.Tensor | None:
         adapter = self.adapters.get(slot)

@@ -53,6 +53,8 @@ def prefix_for(
         layers = [name for name, _ in transformer_layers(base.model)]
     except ModelError:  # a model without a stack of layers has no lower part
         layers = []
+    if getattr(base.model.config, "num_hidden_layers", len(layers)) != len(layers):  # one layer, run again and again
+        layers = []
     return FrozenPrefix(data, layers, None if usable and layers else 0, packed_only=precision != "fp32")
 
 

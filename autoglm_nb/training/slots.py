@@ -160,7 +160,13 @@ class Slot:
         """Clip and step by the optimizer's own step."""
         if clip != 1.0:
             torch._foreach_mul_([p.grad for p in self._tensors if p.grad is not None], clip)
-        self.optimizer.step()
+        known = set(self.optimizer.state)
+        try:
+            self.optimizer.step()
+        except Exception:
+            for parameter in self.optimizer.state.keys() - known:  # moments may be half made
+                del self.optimizer.state[parameter]
+            raise
 
     def stepped(self, loss: float) -> None:
         """Count the step that the optimizer has made, and move the schedule."""

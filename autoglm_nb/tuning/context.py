@@ -6,7 +6,9 @@ by the worker's main thread; the pulse thread (`pulse`) only reads it.
 
 from __future__ import annotations
 
+import contextlib
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,7 @@ from autoglm_nb.store import EventWriter, Lease, Store
 from autoglm_nb.training.threads import ThreadGovernor
 from autoglm_nb.tuning.control import Control, StudyStopped
 
-__all__ = ["Extras", "Objective", "StudyContext"]
+__all__ = ["Extras", "Objective", "StudyContext", "log_traceback"]
 
 Objective = Callable[..., Any]
 """A custom objective: `objective(config, report) -> value` (or a sequence of values)."""
@@ -136,3 +138,12 @@ class StudyContext:
                 queued = True
             time.sleep(settings.CONTROL_POLL_SECONDS)
             self.control.poll()
+
+
+def log_traceback(store: Store, study: str) -> None:
+    """The present exception into the worker's log; a worker in a thread must not write below somebody's cell."""
+    folder = store.study_dir(study)
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "worker.log").open("a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)

@@ -22,9 +22,9 @@ from autoglm_nb import settings
 from autoglm_nb.errors import WorkerError
 from autoglm_nb.store import Store
 from autoglm_nb.training.threads import worker_environment
-from autoglm_nb.tuning.context import Extras
+from autoglm_nb.tuning.context import Extras, log_traceback
 from autoglm_nb.tuning.control import Control
-from autoglm_nb.tuning.worker import log_traceback, run_worker
+from autoglm_nb.tuning.worker import run_worker
 
 __all__ = ["EXECUTORS", "WorkerHandle", "end_threads", "start"]
 

@@ -19,9 +19,11 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from autoglm_nb.errors import OutOfMemoryError, TrialError, UsageError
+from autoglm_nb.errors import OutOfMemoryError, TrialError, UnexpectedError, UsageError
+from autoglm_nb.explain.privacy import private
 from autoglm_nb.protocol import StudyState, TrialState
-from autoglm_nb.tuning.context import StudyContext
+from autoglm_nb.record import words
+from autoglm_nb.tuning.context import StudyContext, log_traceback
 from autoglm_nb.tuning.recovery import MEMORY_DEATHS, halve, memory_advice
 from autoglm_nb.tuning.trial_run import Outcome, Run, RunRequest
 
@@ -75,7 +77,7 @@ class Pack:
                 raise
             return self._end(run, Outcome(TrialState.FAILED, because=str(error)))
         except (TrialError, UsageError) as error:  # also a configuration that does not fit this base
-            return self._end(run, Outcome(TrialState.FAILED, because=str(error)))
+            return self._failed(run, error)[1]
         run.pace = min((other.pace for other in self.runs if not other.finished), default=0.0)
         self.runs.append(run)
         self._described = 0.0
@@ -185,6 +187,10 @@ class Pack:
             results = engine.step(group)
         except OutOfMemoryError as error:
             return self._starved(engine, [of_slot[slot] for slot in group if slot in of_slot], error)
+        except (TrialError, UsageError) as error:  # nothing was updated; whose fault it is shows alone
+            if len(group) == 1:
+                return [self._failed(of_slot[group[0]], error)]
+            return [end for slot in group for end in self._step(engine, [slot])]
         ended: list[tuple[Run, Outcome]] = []
         for slot, result in results.items():
             run = of_slot[slot]
@@ -199,12 +205,22 @@ class Pack:
             outcome = act()
         except OutOfMemoryError as error:
             return self._starved(run.engine, [run], error)
-        except TrialError as error:
-            outcome = Outcome(TrialState.FAILED, because=str(error))
+        except (TrialError, UsageError) as error:
+            return [self._failed(run, error)]
         if outcome is None:
             return []
         self._end(run, outcome)
         return [(run, outcome)]
+
+    def _failed(self, run: Run, error: TrialError | UsageError) -> tuple[Run, Outcome]:
+        """End a run by an error of its own; one that nobody foresaw is in the log."""
+        because = str(error)
+        if isinstance(error, UnexpectedError):
+            log_traceback(self.context.store, self.context.study)
+            because = f"{private(because)} `%autotune logs {words.quoted(self.context.study)}` shows where."
+        outcome = Outcome(TrialState.FAILED, because=because)
+        self._end(run, outcome)
+        return run, outcome
 
     def _starved(self, engine: Engine, runs: list[Run], error: OutOfMemoryError) -> list[tuple[Run, Outcome]]:
         """Memory ran out and nothing was updated: make the next attempt smaller."""

@@ -9,12 +9,10 @@ leaves on SIGTERM with everything resumable.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 from types import FrameType
 
@@ -23,13 +21,13 @@ from autoglm_nb.errors import AutoGLMError, DiskFullError
 from autoglm_nb.explain.privacy import private
 from autoglm_nb.protocol import StudyState
 from autoglm_nb.record import words
-from autoglm_nb.store import EventWriter, Lease, Store
+from autoglm_nb.store import EventWriter, Lease, Store, is_disk_full
 from autoglm_nb.training.threads import ThreadGovernor
-from autoglm_nb.tuning.context import Extras, StudyContext
+from autoglm_nb.tuning.context import Extras, StudyContext, log_traceback
 from autoglm_nb.tuning.control import Control, Detached, StudyStopped
 from autoglm_nb.tuning.recovery import was_killed_for_memory
 
-__all__ = ["log_traceback", "main", "run_worker"]
+__all__ = ["main", "run_worker"]
 
 NICENESS = 5
 
@@ -111,7 +109,7 @@ def _carry(context: StudyContext) -> None:
     except AutoGLMError as error:
         _last_words(context, StudyState.FAILED, str(error))
     except Exception as error:  # noqa: BLE001 - the last line of defence: the card must say what happened
-        if _is_disk_full(error):
+        if is_disk_full(error):
             reason = "There is no room left on the disk. Free some space."
             _last_words(context, StudyState.PAUSED, f"{reason} Then `%autotune resume {words.quoted(context.study)}`.")
             return
@@ -124,15 +122,6 @@ def _carry(context: StudyContext) -> None:
         )
 
 
-def _is_disk_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error; Optuna wraps the database's own."""
-    while error is not None:
-        if isinstance(error, DiskFullError) or "disk is full" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 def _last_words(context: StudyContext, state: StudyState, reason: str) -> None:
     """Store the final state even when the disk has no room for an event."""
     try:
@@ -140,15 +129,6 @@ def _last_words(context: StudyContext, state: StudyState, reason: str) -> None:
         context.events.emit("state", state=str(state), reason=reason)
     except (OSError, AutoGLMError):
         log_traceback(context.store, context.study)
-
-
-def log_traceback(store: Store, study: str) -> None:
-    """The present exception into the worker's log; a worker in a thread must not write below somebody's cell."""
-    folder = store.study_dir(study)
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "worker.log").open("a", encoding="utf-8") as log:
-            traceback.print_exc(file=log)
 
 
 def _wait_for_lease(store: Store, study: str, device: str, control: Control, events: EventWriter) -> Lease | None:

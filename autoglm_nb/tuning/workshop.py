@@ -60,7 +60,7 @@ class Workshop:
         """The engine of one base model: loaded and tokenised at its first use."""
         from autoglm_nb import data, models
         from autoglm_nb.models.four_bit import FOUR_BIT
-        from autoglm_nb.training import Engine
+        from autoglm_nb.training import Engine, release_memory
 
         if model in self._engines:
             self._engines.move_to_end(model)
@@ -68,7 +68,8 @@ class Workshop:
         # one with runs under way stays: dropped, it would be kept by its runs and loaded a second time beside them
         idle = [name for name, engine in self._engines.items() if not engine.groups()]
         while len(self._engines) >= MODELS_IN_MEMORY and idle:
-            del self._engines[idle.pop(0)]
+            device = self._engines.pop(idle.pop(0)).device
+            release_memory(device)  # an engine and its parts know each other: only a collection frees the base
         spec = self._context.spec
         label_names = list(self.dataset.label_names)
         base = models.load_base(
@@ -80,7 +81,11 @@ class Workshop:
             base_dropout=spec.base_dropout,
         )
         encoded = data.encode(
-            self.dataset, base.tokenizer, max_length=spec.max_length, cache=settings.cache_dir() / "encoded"
+            self.dataset,
+            base.tokenizer,
+            max_length=spec.max_length,
+            model_limit=getattr(base.model.config, "max_position_embeddings", None),
+            cache=settings.cache_dir() / "encoded",
         )
         engine = Engine(
             base,

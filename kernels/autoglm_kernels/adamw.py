@@ -127,9 +127,9 @@ def step_together(optimizers: Sequence[torch.optim.Adam], clips: Sequence[float]
                     continue
                 state = optimizer.state[p]
                 if not state:
-                    state["step"] = torch.tensor(0.0)
-                    state["exp_avg"] = torch.zeros_like(p, memory_format=torch.preserve_format)
-                    state["exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+                    # made whole before it is kept: memory may run out between the two
+                    moments = [torch.zeros_like(p, memory_format=torch.preserve_format) for _ in range(2)]
+                    state |= {"step": torch.tensor(0.0), "exp_avg": moments[0], "exp_avg_sq": moments[1]}
                 step = int(state["step"].item()) + 1
                 if step not in by_step:
                     by_step[step] = len(hyper)

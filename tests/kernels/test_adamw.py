@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -53,6 +55,29 @@ def test_stepping_together_is_stepping_each() -> None:
             torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-14)
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 torch.testing.assert_close(my_optimizer.state[p][key], optimizer.state[q][key], rtol=1e-12, atol=1e-14)
+
+
+def test_memory_that_runs_out_between_the_moments_leaves_no_half_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step may be repeated, and is then the first one."""
+    (parameters, optimizer), (others, expected) = trial(CONFIGS[0], 0), trial(CONFIGS[0], 0)
+    for p, q in zip(parameters.values(), others.values()):
+        p.grad, q.grad = torch.ones_like(p), torch.ones_like(q)
+    real, made = torch.zeros_like, []
+
+    def zeros_like(*args: Any, **options: Any) -> torch.Tensor:
+        made.append(args)
+        if len(made) == 4:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return real(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "zeros_like", zeros_like)
+        with pytest.raises(RuntimeError, match="allocate"):
+            kernels.step_together([optimizer])
+    kernels.step_together([optimizer])
+    expected.step()
+    for p, q in zip(parameters.values(), others.values()):
+        torch.testing.assert_close(p, q, rtol=1e-12, atol=1e-14)
 
 
 def test_an_inactive_row_is_not_touched() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from autoglm_nb.errors import DiskFullError, DivergedError, ModelError
@@ -247,8 +248,15 @@ def test_a_missing_or_foreign_tensor_is_refused_before_anything_is_written(
     assert list(tmp_path.glob("*")) == [tmp_path / "cache"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
 def test_a_full_disk_leaves_the_older_adapter_whole(
-    tiny_encoder_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, tiny_encoder_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = load(tiny_encoder_path)
     config, model = trained(base, "head")
@@ -256,7 +264,7 @@ def test_a_full_disk_leaves_the_older_adapter_whole(
     save_adapter(home / "a", method=config, state=trainable_state(model), loaded=base, metrics={"loss": 1.0})
 
     def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
     monkeypatch.setattr(adapters, "_dump", full)
     with pytest.raises(DiskFullError, match=r"disk is full"):

@@ -28,6 +28,23 @@ def test_a_decoder_classifies_with_its_pad_token_known(tiny_decoder_path: Path) 
     assert base.model.config.pad_token_id == base.tokenizer.pad_token_id == 2
 
 
+def test_padding_changes_no_answer_of_a_decoder_whose_config_names_another_pad_token(
+    tiny_decoder_path: Path, tmp_path: Path
+) -> None:
+    """Its classifier reads the last token that is no padding, by the id that batches are padded with."""
+    folder = tmp_path / "other-pad"
+    shutil.copytree(tiny_decoder_path, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "pad_token_id": 0}))
+    base = load(folder)
+    short, long = "a good film", "a good film with a very long and quite dull second half"
+    answers = []
+    for texts in ([short], [short, long]):
+        with torch.no_grad():
+            answers.append(base.model(**base.tokenizer(texts, padding=True, return_tensors="pt")).logits[0])
+    torch.testing.assert_close(answers[0], answers[1], rtol=1e-5, atol=1e-5)
+
+
 def test_every_parameter_is_frozen(tiny_encoder_path: Path) -> None:
     assert not any(p.requires_grad for p in load(tiny_encoder_path).model.parameters())
 

@@ -203,6 +203,47 @@ def test_gradient_checkpointing_changes_nothing(make_engine: Callable[..., Any])
     assert passes == [4, 8]
 
 
+def test_memory_that_runs_out_while_moments_are_made_lets_the_step_be_repeated(
+    make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the first step of full fine-tuning: the repeated step has the losses of a calm run."""
+    config = {"method": "full", "learning_rate": 1e-4, "batch_size": 8, "steps": 5}
+
+    def admitted() -> tuple[Any, int]:
+        engine = make_engine()
+        return engine, engine.admit(plan_run("t", config, 0, engine.data))
+
+    expected = run_losses(*admitted(), 3)
+    engine, slot = admitted()
+    real, made = torch.zeros_like, []
+
+    def zeros_like(*args: Any, **options: Any) -> torch.Tensor:
+        made.append(options.get("memory_format"))
+        if made.count(torch.preserve_format) == 4:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return real(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "zeros_like", zeros_like)
+        with pytest.raises(OutOfMemoryError):
+            engine.step()
+    np.testing.assert_allclose(run_losses(engine, slot, 3), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["prompt", "p-tuning"])
+def test_a_prompt_that_leaves_no_room_for_the_longest_text_is_refused(
+    make_engine: Callable[..., Any], method: str
+) -> None:
+    """The law, the three numbers and the remedy, before anything is trained."""
+    engine = make_engine()
+    config = {"method": method, "prompt_length": 120, "learning_rate": 1e-3, "batch_size": 8, "steps": 2}
+    with pytest.raises(
+        ModelError, match=r"fit into the model's 128 positions, but 120 and \d+ tokens do not\. Use `--m"
+    ):
+        engine.admit(plan_run("t", config, 0, engine.data))
+    assert engine.admit(plan_run("t", {**config, "prompt_length": 90}, 0, engine.data)) == 0
+
+
 def test_bf16_follows_fp32(make_engine: Callable[..., Any]) -> None:
     """With a bf16 base and fp32 adapters the loss curve stays within 3 % of the fp32 one."""
     curves = []

@@ -20,9 +20,11 @@ from autoglm_nb.errors import DiskFullError
 from autoglm_nb.protocol import Action, RunRole, StudyState, TrialState
 from autoglm_nb.store import EventTail, RunRow
 from autoglm_nb.training import Engine
-from autoglm_nb.training.memory import translated
+from autoglm_nb.training import engine as engine_module
+from autoglm_nb.training.memory import reraise
 from autoglm_nb.training.packing import Packer
 from autoglm_nb.tuning import pulse, recovery
+from autoglm_nb.tuning.study_run import StudyRun
 from autoglm_nb.tuning.worker import main
 from tests.forked import Forked
 from tests.tuning.conftest import Study
@@ -42,11 +44,51 @@ def out_of_memory(times: int, seen: list[int]) -> Callable[..., Any]:
             try:
                 torch.empty(2**50, dtype=torch.uint8)
             except RuntimeError as refused:
-                raise translated(refused, self.device) from refused
+                reraise(refused, self.device)
         seen.append(micro)
         return real(self, only)
 
     return step
+
+
+def test_what_nobody_foresaw_ends_the_trial_that_met_it_alone(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pass shared by three: its neighbours are trained on, the reason is told, the log has the traceback."""
+    real = engine_module.make_rounds
+
+    def make_rounds(slots: Any, *rest: Any) -> Any:
+        if any(slot.plan.run == "trial-0001" and slot.step == 2 for slot in slots):
+            raise KeyError("/home/someone/weights")
+        return real(slots, *rest)
+
+    options = {"space": "learning_rate = loguniform(1e-3, 1e-2)\nepochs = 1", "pack": 3}
+    calm = make_study(name="calm", **options).run()
+    monkeypatch.setattr(engine_module, "make_rounds", make_rounds)
+    study = make_study(name="met", **options)
+    shot = study.run()
+    assert shot["study"]["state"] == StudyState.FINISHED, shot["study"]["reason"]
+    assert [t["state"] for t in shot["trials"]] == ["completed", "failed", "completed"]
+    because = shot["trials"][1]["because"]
+    assert "unexpected KeyError" in because and "%autotune logs met" in because and "someone" not in because
+    assert "make_rounds" in (study.store.study_dir("met") / "worker.log").read_text()
+    for number in (0, 2):
+        assert shot["trials"][number]["value"] == pytest.approx(calm["trials"][number]["value"], abs=0.05)
+
+
+@pytest.mark.timeout(60)
+def test_an_error_that_is_its_own_cause_ends_the_worker(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a chain has no end to walk to."""
+
+    def run(self: StudyRun) -> None:
+        error = ZeroDivisionError("round and round")
+        raise error from error
+
+    monkeypatch.setattr(StudyRun, "run", run)
+    shot = make_study().run()
+    assert shot["study"]["state"] == StudyState.FAILED and "ZeroDivisionError" in shot["study"]["reason"]
 
 
 @pytest.mark.slow

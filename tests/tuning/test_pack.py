@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -314,12 +315,20 @@ def test_two_bases_are_each_loaded_once_while_both_have_trials(
 def test_bases_that_wait_are_not_loaded_in_turns(
     make_study: Callable[..., Study], tiny_encoder_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of three with a model of their own one trains; the other two would drop each other at every look."""
+    """Of three with a model of their own one trains; the other two would drop each other at every look.
+
+    What is dropped is gone before the next one is loaded.
+    """
     loaded, real = [], models.load_base
+    bases: list[weakref.ref[Any]] = []
+    left: list[int] = []
 
     def load_base(resolved: Any, **options: Any) -> Any:
         loaded.append(resolved.name)
-        return real(resolved, **options)
+        left.append(sum(base() is not None for base in bases))
+        base = real(resolved, **options)
+        bases.append(weakref.ref(base.model))
+        return base
 
     monkeypatch.setattr(models, "load_base", load_base)
     monkeypatch.setattr("autoglm_nb.tuning.study_run.LOOK_SECONDS", 0.0)
@@ -329,6 +338,7 @@ def test_bases_that_wait_are_not_loaded_in_turns(
     shot = make_study(space=space, strategy="fixed", enqueue=enqueue, trials=3, pack=3).run()
     assert [t["state"] for t in shot["trials"]] == ["completed"] * 3
     assert loaded == names
+    assert left == [0, 1, 1]
 
 
 def test_a_base_that_is_known_to_have_no_room_is_not_loaded() -> None:
