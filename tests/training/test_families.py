@@ -1,4 +1,4 @@
-"""Families of models that do something else than BERT and Llama: mixtures of experts, flattened texts, shared layers."""
+"""Models that do something else than BERT and Llama: mixtures of experts, flattened texts, one layer run repeatedly."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def flat(tiny_decoder_path: Path, tmp_path_factory: pytest.TempPathFactory) -> A
     folder = tmp_path_factory.mktemp("flat")
     config = OPTConfig(
         vocab_size=small.vocab_size, hidden_size=32, word_embed_proj_dim=32, num_hidden_layers=2, ffn_dim=64,
-        num_attention_heads=2, max_position_embeddings=128, pad_token_id=2, bos_token_id=1, eos_token_id=2, init_std=0.2,
+        num_attention_heads=2, max_position_embeddings=128, init_std=0.2,
+        pad_token_id=2, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
