@@ -85,6 +85,8 @@ CATALOGUE: Mapping[str, CatalogueEntry] = MappingProxyType(
                     "head_dim": 64,
                     "intermediate_size": 1536,
                     "vocab_size": 49152,
+                    "tie_word_embeddings": True,
+                    "rms_norm_eps": 1e-5,
                     "max_position_embeddings": 8192,
                 }
             ),

@@ -23,6 +23,9 @@ from autoglm_nb.models.catalogue import CATALOGUE, HUB_ALIASES, CatalogueEntry, 
 
 __all__ = ["ModelReport", "catalogue_folder", "check", "find_local", "report_of", "require_safetensors"]
 
+VOCABULARY = 40_000
+"""Tokens, where a model does not say."""
+
 DECODER_TYPES = frozenset(
     (
         "bloom",
@@ -71,6 +74,9 @@ class ModelReport:
         local: whether the files are on this machine, so that no download is ahead.
         key_value_size: output width of the key and value projections (smaller with grouped queries).
         intermediate_size: inner width of the feed-forward layers.
+        heads: attention heads of a layer.
+        matrices: parameters of the layers' matrices, about; 4-bit formats are for these.
+        embeddings: parameters of the token embeddings, and of the output layer where it is one of its own.
         max_length: the longest input the model was made for, in tokens; None where it does not say.
         download_mb: about how much there is to fetch; 0 when `local`, None when unknown.
         doc: one line about the model; empty outside the catalogue.
@@ -83,6 +89,9 @@ class ModelReport:
     local: bool
     key_value_size: int
     intermediate_size: int
+    heads: int
+    matrices: int
+    embeddings: int
     max_length: int | None = None
     download_mb: int | None = None
     doc: str = ""
@@ -195,15 +204,24 @@ def report_of(name: str, config: Mapping[str, Any], *, local: bool, entry: Catal
         )
     heads = _first(inner, "num_attention_heads", "n_head", "n_heads") or 1
     head_size = inner.get("head_dim") or hidden // heads
-    key_values = inner.get("num_key_value_heads") or heads
+    key_value_size = int((inner.get("num_key_value_heads") or heads) * head_size)
+    wide = _first(inner, "intermediate_size", "n_inner", "ffn_dim", "hidden_dim") or 4 * hidden
+    # models of Llama's line (norms by the root mean square) gate their feed-forward layers by a third matrix
+    gated = "rms_norm_eps" in inner
+    forward = (3 if gated else 2) * (_first(inner, "num_local_experts", "num_experts") or 1)
+    family = _family(config)
+    tied = family == "encoder" or inner.get("tie_word_embeddings", config.get("tie_word_embeddings", not gated))
     return ModelReport(
         name=name,
-        family=_family(config),
+        family=family,
         hidden_size=hidden,
         layers=layers,
         local=local,
-        key_value_size=int(key_values * head_size),
-        intermediate_size=_first(inner, "intermediate_size", "n_inner", "ffn_dim", "hidden_dim") or 4 * hidden,
+        key_value_size=key_value_size,
+        intermediate_size=wide,
+        heads=heads,
+        matrices=layers * hidden * int(2 * heads * head_size + 2 * key_value_size + forward * wide),
+        embeddings=(_first(inner, "vocab_size") or VOCABULARY) * hidden * (1 if tied else 2),
         max_length=entry.max_length if entry else _first(inner, "max_position_embeddings", "n_positions"),
         download_mb=0 if local else (entry.package.download_mb if entry else None),
         doc=entry.doc if entry else "",

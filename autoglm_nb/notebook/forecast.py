@@ -35,6 +35,8 @@ def _rows(forecast: Mapping[str, Any]) -> list[tuple[str, str]]:
 
     seconds, memory, disk = (words.finite(forecast.get(key)) for key in ("seconds", "memory_gb", "disk_mb"))
     free = words.finite(forecast.get("disk_free_mb"))
+    free_memory = words.finite(forecast.get("memory_free_gb"))
+    beside = f" of {free_memory:.1f} GB free" if free_memory is not None else ""
     rows = f", {forecast['training_rows']} training rows" if forecast.get("training_rows") else ""
     room = f" of {free / 1024:.0f} GB free" if free else ""
     budget = words.finite(forecast.get("budget_seconds"))
@@ -51,7 +53,7 @@ def _rows(forecast: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Search space", _space(forecast.get("space"))),
         ("Configurations", words.number(configurations) if configurations is not None else ""),
         ("Time", f"about {words.duration(seconds)}" if seconds is not None else ""),
-        ("Memory", f"about {memory:.1f} GB" if memory is not None else ""),
+        ("Memory", f"about {memory:.1f} GB{beside}" if memory is not None else ""),
         ("Disk", f"about {disk:.0f} MB{room}" if disk is not None else ""),
     ]
 

@@ -13,6 +13,7 @@ never an exception; a process that ends during a reading is left out of it.
 """
 
 from autoglm_nb.resources.disk import disk_free
+from autoglm_nb.resources.gpu import gpu_free_gb
 from autoglm_nb.resources.memory import available_memory_gb, oom_kill_count
 from autoglm_nb.resources.monitor import Monitor
 from autoglm_nb.resources.processes import machine_id, process_alive, process_started
@@ -21,6 +22,7 @@ __all__ = [
     "Monitor",
     "available_memory_gb",
     "disk_free",
+    "gpu_free_gb",
     "machine_id",
     "oom_kill_count",
     "process_alive",

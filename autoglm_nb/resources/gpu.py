@@ -11,9 +11,17 @@ import os
 from collections.abc import Collection
 from typing import Any
 
-__all__ = ["GpuReader"]
+__all__ = ["GpuReader", "gpu_free_gb"]
 
 _GIB = 1024**3
+
+
+def gpu_free_gb(device: str | None = None) -> float | None:
+    """Free memory in GiB of the GPU that a worker on `device` ("auto" or None: the first) would use.
+
+    None where there is none, or the device is another.
+    """
+    return GpuReader("cuda" if device in (None, "auto") else device).free_gb()
 
 
 class GpuReader:
@@ -56,6 +64,15 @@ class GpuReader:
         except self._nvml.NVMLError:
             return None, None
         return max(loads), memory / _GIB
+
+    def free_gb(self) -> float | None:
+        """Free memory of the first of these GPUs in GiB."""
+        if not self._handles:
+            return None
+        try:
+            return float(self._nvml.nvmlDeviceGetMemoryInfo(self._handles[0]).free) / _GIB
+        except self._nvml.NVMLError:
+            return None
 
     def by_process(self, pids: Collection[int]) -> dict[int, tuple[float | None, float | None]]:
         """Load in percent and memory in GiB of each process that NVML knows; None where it does not tell."""

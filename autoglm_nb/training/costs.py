@@ -22,10 +22,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MemoryModel", "PassShape", "TimeModel", "partition"]
+__all__ = ["SHARE_OF_MEMORY", "MemoryModel", "PassShape", "TimeModel", "activation_bytes", "partition"]
 
 WINDOW = 128
 """Observations kept."""
+
+SHARE_OF_MEMORY = 0.8
+"""Of the free memory, what passes may take."""
+
+MOST_MARGIN = 2.0
+"""A pass that seems to have taken more than this times its prediction was measured beside something else."""
 
 MOST_OVERHEAD = 1024.0
 """Tokens that the fixed cost of a pass is taken for at most."""
@@ -45,10 +51,16 @@ class PassShape:
 
 
 class _Fit:
-    """Non-negative least squares over a window, with a prior worth one typical observation."""
+    """Non-negative least squares over a window, with a prior worth one typical observation.
 
-    def __init__(self, prior: Sequence[float]) -> None:
+    Args:
+        prior: the coefficients before anything was observed.
+        warm_up: observations whose prediction errors do not count.
+    """
+
+    def __init__(self, prior: Sequence[float], warm_up: int) -> None:
         self.prior = np.asarray(prior, dtype=float)
+        self._warm_up = warm_up
         self.coefficients = self.prior.copy()
         self._seen: deque[tuple[NDArray[np.float64], float]] = deque(maxlen=WINDOW)
         self._errors: deque[float] = deque(maxlen=WINDOW)
@@ -61,7 +73,7 @@ class _Fit:
 
     def observe(self, features: NDArray[np.float64], value: float) -> None:
         """Note a prediction's error, then learn; fitted anew at 1, 2, 4, ... and every 16 observations."""
-        if value > 0 and len(self._seen) >= 8:
+        if value > 0 and len(self._seen) >= self._warm_up:
             self._errors.append(abs(self.predict(features) - value) / value)
         self._seen.append((features, value))
         count = len(self._seen)
@@ -71,6 +83,13 @@ class _Fit:
     def error(self) -> float | None:
         """Median relative error of the predictions made before each observation."""
         return float(np.median(self._errors)) if self._errors else None
+
+    def shortfall(self) -> float:
+        """The largest ratio of an observation to what the fit now says of it; 0 before there are some."""
+        if not self._seen:
+            return 0.0
+        x, y = np.stack([features for features, _ in self._seen]), np.asarray([value for _, value in self._seen])
+        return float(np.max(y / np.maximum(x @ self.coefficients, 1e-12)))
 
     def _solve(self) -> None:
         from scipy.optimize import nnls
@@ -99,7 +118,7 @@ class TimeModel:
 
     def __init__(self, overhead_tokens: float, seconds_per_token: float = 1e-4) -> None:
         b = seconds_per_token
-        self._fit = _Fit([overhead_tokens * b, 0.1 * overhead_tokens * b, b, 1e-4 * b])
+        self._fit = _Fit([overhead_tokens * b, 0.1 * overhead_tokens * b, b, 1e-4 * b], warm_up=8)
 
     def predict(self, passes: Sequence[PassShape], slots: int) -> float:
         """Seconds of one optimizer step."""
@@ -129,7 +148,9 @@ class MemoryModel:
     """
 
     def __init__(self, bytes_per_token: float, bytes_per_pair: float = 0.0) -> None:
-        self._fit = _Fit([bytes_per_token, bytes_per_pair])
+        self._fit = _Fit([bytes_per_token, bytes_per_pair], warm_up=1)
+        self.margin = 1.0
+        """What `most_tokens` expects beyond a prediction: as much as any pass has taken beyond the fit."""
 
     def predict(self, shape: PassShape) -> float:
         return self._fit.predict(_memory_features(shape))
@@ -138,6 +159,7 @@ class MemoryModel:
         """`measured`: the peak during the pass minus what was held before it, in bytes."""
         if measured > 0:
             self._fit.observe(_memory_features(shape), measured)
+            self.margin = min(MOST_MARGIN, max(1.0, self._fit.shortfall()))
 
     @property
     def error(self) -> float | None:
@@ -145,8 +167,18 @@ class MemoryModel:
 
     def most_tokens(self, available: float, positions: int) -> int:
         """Tokens of a pass of rows of that length which fit into `available` bytes; at least one row."""
-        one = max(self.predict(PassShape(1, max(1, positions))), 1.0)
+        one = max(self.margin * self.predict(PassShape(1, max(1, positions))), 1.0)
         return max(1, int(available / one)) * max(1, positions)
+
+
+def activation_bytes(hidden: float, layers: float, wide: float, heads: float, width: float) -> tuple[float, float]:
+    """Priors of a `MemoryModel`: what a transformer with frozen weights keeps per token and per pair of tokens.
+
+    Args:
+        hidden, layers, wide, heads: width of the residual stream, depth, inner width, attention heads of a layer.
+        width: bytes of a number.
+    """
+    return layers * width * (10 * hidden + 3 * wide), layers * width * heads
 
 
 def partition(shapes: Sequence[PassShape], overhead_tokens: float, most_tokens: int) -> list[list[int]]:

@@ -28,7 +28,15 @@ from torch import nn
 
 from autoglm_nb import settings
 from autoglm_nb.resources import available_memory_gb
-from autoglm_nb.training.costs import MOST_OVERHEAD, MemoryModel, PassShape, TimeModel, partition
+from autoglm_nb.training.costs import (
+    MOST_OVERHEAD,
+    SHARE_OF_MEMORY,
+    MemoryModel,
+    PassShape,
+    TimeModel,
+    activation_bytes,
+    partition,
+)
 
 __all__ = ["MOST_RUNS", "Packer", "measured_overhead"]
 
@@ -37,9 +45,6 @@ MOST_RUNS = 16
 
 HORIZON = 20
 """Trials by which a search should have found most of what it will find; what the delay by neighbours is set against."""
-
-SHARE_OF_MEMORY = 0.8
-"""Of the free memory, what passes may take."""
 
 _OVERHEAD_PASSES = (2, 8, 32)
 """Rows of the smaller and of the larger pass that the fixed cost is told from, and positions of both."""
@@ -211,14 +216,14 @@ def _power_of_two(tokens: float) -> float:
 
 
 def _activation_bytes(model: nn.Module) -> tuple[float, float]:
-    """Priors: what a transformer layer keeps per token and per pair of tokens when its weights are frozen."""
+    """The priors of the memory model, from the model's config."""
     config = getattr(model, "config", None)
     hidden = float(getattr(config, "hidden_size", None) or 512)
     layers = float(getattr(config, "num_hidden_layers", None) or 8)
     wide = float(getattr(config, "intermediate_size", None) or 4 * hidden)
     heads = float(getattr(config, "num_attention_heads", None) or 8)
     width = float(next((p.element_size() for p in model.parameters()), 4))
-    return layers * width * (10 * hidden + 3 * wide), layers * width * heads
+    return activation_bytes(hidden, layers, wide, heads, width)
 
 
 def _free_bytes(device: torch.device) -> float:

@@ -75,6 +75,19 @@ def test_memory_is_learned_and_turned_into_a_limit() -> None:
     assert model.most_tokens(1.0, positions=63) == 63, "at least one row"
 
 
+def test_a_limit_expects_what_passes_took_beyond_the_fit() -> None:
+    """A few growing passes, as a CPU tells of them, one of which took a third more than the others say."""
+    model = MemoryModel(bytes_per_token=30_000.0)
+    assert model.error is None
+    for rows, more in ((8, 1.0), (16, 1.35), (32, 1.0), (64, 1.0)):
+        model.observe(PassShape(rows, 50), more * 30_000.0 * rows * 50)
+    assert model.error is not None, "a handful of observations is all there is on a CPU"
+    assert 1.25 < model.margin < 1.4
+    assert model.most_tokens(1e9, 50) < 0.82 * 1e9 / 30_000.0
+    model.observe(PassShape(65, 50), 1e12)
+    assert model.margin == 2.0, "something else took that"
+
+
 def cost_of(groups: list[list[int]], shapes: list[PassShape], overhead: float) -> float:
     return sum(overhead + sum(shapes[i].rows for i in g) * max(shapes[i].positions for i in g) for g in groups)
 
