@@ -12,6 +12,7 @@ in fp32 elsewhere. Measured in the same run as what is compared with it.
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 import time
@@ -23,6 +24,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+
+from autoglm_nb.training import products
 
 __all__ = ["Operations", "counting", "matrix_ceiling", "native_bf16"]
 
@@ -115,16 +118,11 @@ def native_bf16() -> bool:
 
 
 def _ways(x: torch.Tensor, weight: torch.Tensor) -> list[Callable[[], torch.Tensor]]:
-    """The library's usual product, and oneDNN's with the weight packed beforehand where torch has it."""
-    ways: list[Callable[[], torch.Tensor]] = [lambda: nn.functional.linear(x, weight)]
-    try:
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight, x.shape[0])
-        product = torch.ops.mkldnn._linear_pointwise
-        product(x, packed, None, "none", [], "")
-        ways.append(lambda: product(x, packed, None, "none", [], ""))
-    except (AttributeError, RuntimeError):
-        pass
-    return ways
+    """Every product that the engine chooses between; on a GPU the library's usual one."""
+    if x.is_cuda:
+        return [lambda: nn.functional.linear(x, weight)]
+    made = dict(products.make_product(name, weight, None) for name in products.PRODUCTS)
+    return [functools.partial(product, x) for product in made.values()]
 
 
 def _median_seconds(call: Callable[[], torch.Tensor]) -> float:
