@@ -217,17 +217,13 @@ class Run:
     def finish(self) -> Outcome:
         """The last evaluation and the adapter."""
         request = self.request
-        with self._timed():
-            metrics = self.engine.evaluate(self.slot, request.split)
-            value = float(metrics[request.metric])
-            if not math.isfinite(value):
-                raise DivergedError(
-                    f"`{request.metric}` must be finite, but it is {value} at the end of training with "
-                    f"learning_rate={request.config.get('learning_rate')}. Choose a lower learning rate."
-                )
-            if request.role is not RunRole.CONFIRM:
-                metrics |= self.engine.latency(self.slot, batches=LATENCY_BATCHES)
-        metrics |= self.facts()
+        metrics = self._measure(request.split, latency=request.role is not RunRole.CONFIRM)
+        value = float(metrics[request.metric])
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"`{request.metric}` must be finite, but it is {value} at the end of training with "
+                f"learning_rate={request.config.get('learning_rate')}. Choose a lower learning rate."
+            )
         metrics["split"] = request.split
         if request.role is RunRole.TRIAL:
             self._report(self.plan.rungs, value)
@@ -283,9 +279,17 @@ class Run:
     def _admit(self) -> int:
         return self.engine.admit(self.plan, checkpoint=self.checkpoints, losses=self.folder / "losses.jsonl")
 
-    def _evaluate(self, rung: int) -> None:
+    def _measure(self, split: str, limit_rows: int | None = None, *, latency: bool = False) -> dict[str, Any]:
+        """All that is known of the run now. A latency that the run is judged by is one sample's at every evaluation."""
+        found: dict[str, Any] = {}
         with self._timed():
-            metrics = self.engine.evaluate(self.slot, "validation", limit_rows=PARTIAL_VALIDATION_ROWS)
+            if latency or self.request.metric.startswith("latency_"):
+                found = self.engine.latency(self.slot, split, batches=LATENCY_BATCHES)
+            found = {**self.engine.evaluate(self.slot, split, limit_rows), **found}
+        return found | self.facts()
+
+    def _evaluate(self, rung: int) -> None:
+        metrics = self._measure("validation", PARTIAL_VALIDATION_ROWS)
         value = float(metrics[self.request.metric])
         self._report(rung, value)
         if self.request.report is not None:
