@@ -121,6 +121,7 @@ class Run:
                 total_steps=row.total_steps if row else 0,
             )
         self.micro_batch, self.deaths = (row.micro_batch, row.deaths) if row else (None, 0)
+        self._stored = row.metrics if row else {}
         self.plan: RunPlan = plan_run(
             request.run, request.config, request.seed, engine.data, rungs=RUNGS, micro_batch=self.micro_batch
         )
@@ -156,7 +157,11 @@ class Run:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             self.slot = self._admit()
         self.saved_step = self.engine.step_of(self.slot)
-        self.context.store.update_run(self.context.study, self.request.run, total_steps=self.plan.total_steps)
+        # its passes as they are now, for `recovery`: no limit, the next start may find room for larger ones
+        metrics = {**self._stored, "micro_batch": self.engine.micro_batch_of(self.slot)}
+        self.context.store.update_run(
+            self.context.study, self.request.run, total_steps=self.plan.total_steps, metrics=metrics
+        )
         self._emit("started", role=str(self.request.role), config=self.request.shown, total_steps=self.plan.total_steps)
 
     def close(self) -> None:
