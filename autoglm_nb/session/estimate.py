@@ -110,7 +110,7 @@ def memory_gb(spec: StudySpec, report: ModelReport, free: float, *, gpu: bool) -
 
     default = goal.baseline_config(spec, model=spec.model, decoder=decoder)
     methods = set(goal.choices(space, "method", "lora"))
-    side_by_side = spec.pack or SIDE_BY_SIDE
+    side_by_side = 1 if "memory_gb" in goal.judged(spec) else spec.pack or SIDE_BY_SIDE
     # a weight, its gradient and Adam's two moments in fp32
     held = 16.0 * side_by_side * adapter_parameters(space, report)
     if methods & {"full", "top-k"}:

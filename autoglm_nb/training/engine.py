@@ -303,9 +303,9 @@ class Engine:
         run.rung_done = run.due() or run.rung_done
         return {**metrics, "memory_gb": round(self.memory_gb(), 3), "trainable_share": self.trainable_share(slot)}
 
-    def latency(self, slot: int, *, batch_size: int = 1, batches: int = 50) -> dict[str, float]:
+    def latency(self, slot: int, split: str = "validation", batch_size: int = 1, batches: int = 50) -> dict[str, float]:
         """Milliseconds per sample (p50, p95) at a batch size."""
-        return measure_latency(self, self._slots[slot], batch_size=batch_size, batches=batches)
+        return measure_latency(self, self._slots[slot], split=split, batch_size=batch_size, batches=batches)
 
     def trainable_share(self, slot: int) -> float:
         """Trainable parameters over all parameters of the tuned model."""

@@ -20,6 +20,7 @@ __all__ = [
     "complete_config",
     "directions",
     "eligible",
+    "judged",
     "metrics_of",
     "model_names",
 ]
@@ -52,6 +53,11 @@ def model_names(space: Space, default: str) -> list[str]:
 def metrics_of(spec: StudySpec) -> list[str]:
     """The metrics to optimise, the first one leading the view."""
     return list(spec.objectives) or [metric_of(spec)]
+
+
+def judged(spec: StudySpec) -> set[str]:
+    """The metrics that decide about a trial: optimised, or bounded by a constraint."""
+    return {*metrics_of(spec), *(parse_constraint(text).metric for text in spec.constraints)}
 
 
 def directions(spec: StudySpec) -> list[str]:

@@ -27,6 +27,7 @@ __all__ = [
     "halve",
     "judge_death",
     "memory_advice",
+    "rows_of_a_pass",
     "was_killed_for_memory",
 ]
 
@@ -61,11 +62,22 @@ def was_killed_for_memory(store: Store, study: str) -> bool:
     return float(pulse.get("memory_percent") or 0.0) >= FULL_MEMORY_PERCENT
 
 
-def charged(rows: Sequence[RunRow], *, for_memory: bool) -> set[str]:
+def rows_of_a_pass(run: RunRow, batch_size: int) -> int:
+    """What a run's passes had when its worker died: as noted at its start, or as limited since.
+
+    Args:
+        run: as the dead worker left it.
+        batch_size: of a run that died before it noted anything and whose configuration names none.
+    """
+    known = [int(rows) for rows in (run.metrics.get("micro_batch"), run.micro_batch) if rows]
+    return min(known, default=int(run.config.get("batch_size", batch_size)))
+
+
+def charged(rows: Sequence[RunRow], *, for_memory: bool, batch_size: int) -> set[str]:
     """The runs that a death is charged to: all that were training, or for memory the one with the largest passes."""
     if not for_memory:
         return {row.run for row in rows}
-    sizes = {row.run: int(row.micro_batch or row.config.get("batch_size", 32)) for row in rows}
+    sizes = {row.run: rows_of_a_pass(row, batch_size) for row in rows}
     return {run for run in sorted(sizes) if sizes[run] == max(sizes.values())} if sizes else set()
 
 
@@ -75,7 +87,7 @@ def judge_death(run: RunRow, *, for_memory: bool, batch_size: int) -> Verdict:
     Args:
         run: as the dead worker left it.
         for_memory: whether the worker was killed for lack of memory.
-        batch_size: the run's batch size, where halving starts.
+        batch_size: as for `rows_of_a_pass`.
     """
     stalled = run.stalled_deaths + 1  # every checkpoint sets it back to 0
     if not for_memory:
@@ -87,9 +99,9 @@ def judge_death(run: RunRow, *, for_memory: bool, batch_size: int) -> Verdict:
             )
         return Verdict(run.micro_batch, run.deaths, stalled, failure)
     deaths = run.deaths + 1
-    micro_batch = halve(run.micro_batch or batch_size)
-    failure = memory_advice(deaths, run.micro_batch or batch_size) if deaths >= MEMORY_DEATHS else ""
-    return Verdict(micro_batch, deaths, stalled, failure)
+    had = rows_of_a_pass(run, batch_size)
+    failure = memory_advice(deaths, had) if deaths >= MEMORY_DEATHS else ""
+    return Verdict(halve(had), deaths, stalled, failure)
 
 
 def halve(micro_batch: int) -> int:

@@ -23,7 +23,7 @@ from optuna.trial import TrialState as OptunaState
 from autoglm_nb.errors import OutOfMemoryError
 from autoglm_nb.protocol import RunRole, StudyState, TrialState
 from autoglm_nb.search import Decision, Proposal, Searcher, make_pruner, make_sampler, notes, parse_constraint
-from autoglm_nb.space import Space
+from autoglm_nb.space import Space, default_config
 from autoglm_nb.store import RunRow
 from autoglm_nb.tuning import goal
 from autoglm_nb.tuning.budget import spent
@@ -126,12 +126,13 @@ class StudyRun:
         for_memory = context.predecessor_ran_out_of_memory
         numbers = []
         rows = [row for row in store.runs(context.study) if row.state is TrialState.RUNNING]
-        guilty = charged(rows, for_memory=for_memory)
+        batch_size = int(default_config(self.spec.task)["batch_size"]) if self.spec.task else 1
+        guilty = charged(rows, for_memory=for_memory, batch_size=batch_size)
         for row in rows:
             if row.run not in guilty:
                 store.end_run(context.study, row.run, TrialState.WAITING, metrics=row.metrics)
                 continue
-            verdict = judge_death(row, for_memory=for_memory, batch_size=int(row.config.get("batch_size", 32)))
+            verdict = judge_death(row, for_memory=for_memory, batch_size=batch_size)
             store.update_run(
                 context.study,
                 row.run,

@@ -126,6 +126,7 @@ class Run:
                 total_steps=row.total_steps if row else 0,
             )
         self.micro_batch, self.deaths = (row.micro_batch, row.deaths) if row else (None, 0)
+        self._stored = row.metrics if row else {}
         self.plan: RunPlan = plan_run(
             request.run, request.config, request.seed, engine.data, rungs=RUNGS, micro_batch=self.micro_batch
         )
@@ -162,7 +163,11 @@ class Run:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             self.slot = self._admit()
         self.saved_step = self.engine.step_of(self.slot)
-        self.context.store.update_run(self.context.study, self.request.run, total_steps=self.plan.total_steps)
+        # its passes as they are now, for `recovery`: no limit, the next start may find room for larger ones
+        metrics = {**self._stored, "micro_batch": self.engine.micro_batch_of(self.slot)}
+        self.context.store.update_run(
+            self.context.study, self.request.run, total_steps=self.plan.total_steps, metrics=metrics
+        )
         self._emit("started", role=str(self.request.role), config=self.request.shown, total_steps=self.plan.total_steps)
 
     def close(self) -> None:
@@ -223,17 +228,13 @@ class Run:
     def finish(self) -> Outcome:
         """The last evaluation and the adapter."""
         request = self.request
-        with self._timed():
-            metrics = self.engine.evaluate(self.slot, request.split)
-            value = float(metrics[request.metric])
-            if not math.isfinite(value):
-                raise DivergedError(
-                    f"`{request.metric}` must be finite, but it is {value} at the end of training with "
-                    f"learning_rate={request.config.get('learning_rate')}. Choose a lower learning rate."
-                )
-            if request.role is not RunRole.CONFIRM:
-                metrics |= self.engine.latency(self.slot, batches=LATENCY_BATCHES)
-        metrics |= self.facts()
+        metrics = self._measure(request.split, latency=request.role is not RunRole.CONFIRM)
+        value = float(metrics[request.metric])
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"`{request.metric}` must be finite, but it is {value} at the end of training with "
+                f"learning_rate={request.config.get('learning_rate')}. Choose a lower learning rate."
+            )
         metrics["split"] = request.split
         if request.role is RunRole.TRIAL:
             self._report(self.plan.rungs, value)
@@ -289,9 +290,17 @@ class Run:
     def _admit(self) -> int:
         return self.engine.admit(self.plan, checkpoint=self.checkpoints, losses=self.folder / "losses.jsonl")
 
-    def _evaluate(self, rung: int) -> None:
+    def _measure(self, split: str, limit_rows: int | None = None, *, latency: bool = False) -> dict[str, Any]:
+        """All that is known of the run now. A latency that the run is judged by is one sample's at every evaluation."""
+        found: dict[str, Any] = {}
         with self._timed():
-            metrics = self.engine.evaluate(self.slot, "validation", limit_rows=PARTIAL_VALIDATION_ROWS)
+            if latency or self.request.metric.startswith("latency_"):
+                found = self.engine.latency(self.slot, split, batches=LATENCY_BATCHES)
+            found = {**self.engine.evaluate(self.slot, split, limit_rows), **found}
+        return found | self.facts()
+
+    def _evaluate(self, rung: int) -> None:
+        metrics = self._measure("validation", PARTIAL_VALIDATION_ROWS)
         value = float(metrics[self.request.metric])
         self._report(rung, value)
         if self.request.report is not None:

@@ -108,6 +108,8 @@ class Workshop:
             return 1, "The base's own dropout is drawn for a pass as a whole (`--base-dropout`)."
         if self._context.careful:
             return 1, "The worker died twice without progress; trials run one at a time to find out which one does it."
+        if "memory_gb" in goal.judged(spec):
+            return 1, "Trials are judged by `memory_gb`, and only one that trains alone has a peak of its own."
         if spec.pack is not None:
             return max(1, spec.pack), "One trial at a time was asked for (`--pack 1`)."
         if not set(goal.choices(space, "method", "lora")) & set(PACKED_METHODS):

@@ -54,6 +54,7 @@ def test_memory_of_a_large_model_on_a_gpu(llama: ModelReport, spec: StudySpec) -
     assert gb(max_length=32) < gb(max_length=64) < gb()
     assert memory_gb(replace(spec, pack=4), llama, 80.0, gpu=True) > gb()
     assert memory_gb(replace(spec, pack=4), llama, 24.0, gpu=True) < 25, "trials share passes as far as memory goes"
+    assert memory_gb(replace(spec, pack=4, constraints=("memory_gb <= 10",)), llama, 80.0, gpu=True) == gb()
 
 
 def test_full_fine_tuning_holds_gradients_and_moments(

@@ -186,6 +186,45 @@ def test_verdicts_on_interrupted_runs() -> None:
     assert "5 times at training step 7" in stuck.failure
 
 
+def test_what_is_halved_are_the_passes_that_the_run_really_made() -> None:
+    """As its worker noted them at the start, or as limited since; a batch only where nothing was noted."""
+
+    def halved(**fields: Any) -> int | None:
+        return recovery.judge_death(run_row(**fields), for_memory=True, batch_size=16).micro_batch
+
+    assert halved(config={"batch_size": 32}, metrics={"micro_batch": 4}) == 2
+    assert halved(config={"batch_size": 32}, metrics={"micro_batch": 4}, micro_batch=2) == 1
+    assert halved(config={"batch_size": 32}) == 16 and halved() == 8
+    large = run_row(run="large", config={"batch_size": 8}, metrics={"micro_batch": 8})
+    cut = run_row(run="cut", config={"batch_size": 32}, metrics={"micro_batch": 4})
+    assert recovery.charged([cut, large], for_memory=True, batch_size=16) == {"large"}
+
+
+@pytest.mark.parametrize(("for_memory", "then"), [(True, 2), (False, 16)])
+def test_a_run_that_had_little_room_gets_less_only_if_it_died_of_that(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch, for_memory: bool, then: int
+) -> None:
+    """The first worker had room for 4 of 16 rows. After a kill for memory 2 are next; after another as many as fit."""
+    study = make_study(trials=1)
+    real, fits, seen = Engine.step, [4], []
+
+    def step(self: Engine, only: Any = None) -> Any:
+        seen.append(next(iter(self._slots.values())).micro_batch)
+        if len(seen) == 1:
+            raise KeyboardInterrupt  # nothing of the worker's own sees to its runs, as after a SIGKILL
+        return real(self, only)
+
+    monkeypatch.setattr(Engine, "step", step)
+    monkeypatch.setattr(Packer, "rows_that_fit", lambda *_: fits[-1])
+    monkeypatch.setattr("autoglm_nb.tuning.worker.was_killed_for_memory", lambda *_: for_memory)
+    with pytest.raises(KeyboardInterrupt):
+        study.run()
+    fits.append(64)
+    (trial,) = study.run()["trials"]
+    assert trial["state"] == "completed", trial["because"]
+    assert seen[:2] == [4, then]
+
+
 def start_worker(study: Study) -> Forked:
     environment = {**os.environ, "AUTOGLM_THREADS": "1", "AUTOGLM_CHECKPOINT_SECONDS": "0.2"}
     return Forked(main, ["--home", str(study.home), "--study", study.name], environment=environment)

@@ -140,6 +140,28 @@ def test_only_those_whose_passes_were_joined_are_told_as_sharing() -> None:
     assert told({2: [{"trial-9"}]}) == ([], {2: "No other trial is under way that could share its passes."})
 
 
+@pytest.mark.parametrize("judged", [{"constraints": ["memory_gb <= 100"]}, {"objectives": ["accuracy", "memory_gb"]}])
+def test_trials_that_are_judged_by_their_memory_train_one_at_a_time(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch, judged: dict[str, Any]
+) -> None:
+    """What the first trial took is not counted against those that come after it, whatever `--pack` says."""
+    real = Engine.step
+
+    def step(self: Engine, only: Any = None) -> Any:
+        if any(slot.plan.run == "trial-0000" for slot in self._slots.values()):
+            self._peak_gb = 200.0
+        return real(self, only)
+
+    monkeypatch.setattr(Engine, "step", step)
+    study = make_study(**{**FIXED, "trials": 3, "pack": 3}, **judged)
+    shot = study.run()
+    taken = [t["metrics"]["memory_gb"] for t in shot["trials"]]
+    assert taken[0] >= 200 and max(taken[1:]) < 100
+    told = events(study, "packs")
+    assert not any(event["now"] for event in told)
+    assert any("memory_gb" in alone["because"] for event in told for alone in event["alone"])
+
+
 def test_how_the_base_computed_is_in_the_provenance(make_study: Callable[..., Study]) -> None:
     """Number format with its reason, how many trials side by side, the frozen products, the shared prefix."""
     study = make_study(**{**FIXED, "trials": 1, "pack": 3})

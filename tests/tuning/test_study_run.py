@@ -13,6 +13,7 @@ from scipy import stats
 
 from autoglm_nb.errors import TrialPruned
 from autoglm_nb.protocol import Action, RunRole, TrialState
+from autoglm_nb.training import Engine
 from autoglm_nb.tuning.confirm import Confirmation, interval, paired_difference
 from autoglm_nb.tuning.control import Detached, StudyStopped
 from autoglm_nb.tuning.pack import Pack
@@ -161,6 +162,37 @@ def test_several_objectives_give_a_front(make_study: Callable[..., Study]) -> No
     shot = study.run()
     assert shot["study"]["state"] == "finished", shot["study"]["reason"]
     assert shot["front"] and all(len(t["values"]) == 2 for t in shot["trials"])
+
+
+def test_training_time_may_lead_a_study(make_study: Callable[..., Study]) -> None:
+    """It is known at every evaluation, and the value is the metric of that name, alone or before another objective."""
+    alone = make_study(metric="train_seconds", trials=1, seeds=1)
+    shot = alone.run()
+    assert shot["study"]["state"] == "finished", shot["study"]["reason"]
+    reports = [value for _, value in shot["trials"][0]["reports"]]
+    assert 0 < reports[0] < reports[3] == shot["trials"][0]["value"]
+    assert all(row.value == row.metrics["train_seconds"] for row in alone.store.runs("toy"))
+    shot = make_study(name="two", objectives=["train_seconds", "accuracy"], trials=1).run()
+    (trial,) = shot["trials"]
+    assert trial["values"] == [trial["metrics"]["train_seconds"], trial["metrics"]["accuracy"]]
+
+
+def test_a_latency_is_one_and_the_same_as_value_report_metric_and_test_score(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one sample, not of the batches that an evaluation times on its way; repeats measure it on the test split."""
+    splits = []
+
+    def latency(self: Engine, slot: int, split: str = "validation", **_: Any) -> dict[str, float]:
+        splits.append(split)
+        return {"latency_ms_p50": 5.0, "latency_ms_p95": 6.0, "latency_batch_size": 1}
+
+    monkeypatch.setattr(Engine, "latency", latency)
+    study = make_study(metric="latency_ms_p50", constraints=["latency_ms_p50 <= 5"], trials=1, seeds=1)
+    (trial,) = study.run()["trials"]
+    assert trial["value"] == 5.0 and trial["reports"] == [[rung, 5.0] for rung in range(1, 5)]
+    assert [(row.value, row.metrics["latency_batch_size"]) for row in study.store.runs("toy")] == [(5.0, 1)] * 2
+    assert splits.count("test") == 1
 
 
 @pytest.mark.parametrize("method", ["lora", "dora", "adapter", "prompt", "p-tuning", "head", "top-k", "full"])
