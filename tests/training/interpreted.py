@@ -12,7 +12,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -79,10 +79,14 @@ def study() -> dict[str, Any]:
 
 
 def parity(kind: str, fuse: bool, steps: int = 3) -> dict[str, Any]:
-    """Losses of a pack of four, step by step, either way, and the kernels' launches."""
+    """Losses of a pack of four, step by step, either way, and the kernels' launches.
+
+    Fused, without the CPU path, whose frozen layers are none that a kernel could take the place of.
+    """
     found: dict[str, Any] = {}
+    path = {"AUTOGLM_CPU_PATH": "none"} if fuse else {}
     for name in ("torch", "triton"):
-        with mock.patch.dict(os.environ, {"AUTOGLM_KERNELS": name}):
+        with mock.patch.dict(os.environ, {"AUTOGLM_KERNELS": name, **path}), _noting() as kinds:
             engine, slots = _engine(kind)
             engine._packed.row_map.fuse = fuse
             kernels.reset_launches()
@@ -91,34 +95,42 @@ def parity(kind: str, fuse: bool, steps: int = 3) -> dict[str, Any]:
                 "losses": [[r[s].loss for r in results] for s in slots],
                 "norms": [[r[s].grad_norm for r in results] for s in slots],
                 "launches": kernels.launches(),
+                "kinds": sorted(kinds),
             }
     return found
 
 
 def launched() -> dict[str, list[str]]:
     """What a step of LoRA launches, with dropout or without; and what is compiled ahead of time, by type of rows."""
-    from autoglm_kernels import adamw, ahead_of_time, backend, lora_launch
+    from autoglm_kernels import ahead_of_time
 
-    found: dict[str, set[str]] = {"launched": set(), "bf16": set(), "fp32": set()}
-
-    def named(kernel: str, options: Mapping[str, Any]) -> str:
-        return " ".join([kernel, *(switch for switch in SWITCHES if options.get(switch))])
-
-    def noted(kernel: Any, *arguments: Any, **meta: Any) -> None:
-        found["launched"].add(named(kernel.fn.__name__, meta))
-        backend.launch(kernel, *arguments, **meta)
-
-    with (
-        mock.patch.dict(os.environ, {"AUTOGLM_KERNELS": "triton"}),
-        mock.patch.object(lora_launch, "launch", noted),
-        mock.patch.object(adamw, "launch", noted),
-    ):
+    found: dict[str, set[str]] = {"bf16": set(), "fp32": set()}
+    with mock.patch.dict(os.environ, {"AUTOGLM_KERNELS": "triton"}), _noting() as found["launched"]:
         for dropout in (0.1, 0.0):
             engine, _ = _engine("encoder", trials=({**TRIALS[0], "dropout": dropout},))
             engine.step()
     for variant in ahead_of_time.variants():
-        found[variant.rows].add(named(variant.kernel, variant.constants))
+        found[variant.rows].add(_kind(variant.kernel, variant.constants))
     return {name: sorted(kinds) for name, kinds in found.items()}
+
+
+@contextlib.contextmanager
+def _noting() -> Iterator[set[str]]:
+    """The kinds of kernels that are launched inside the block: a kernel's name and its switches."""
+    from autoglm_kernels import adamw, backend, lora_launch
+
+    kinds: set[str] = set()
+
+    def noted(kernel: Any, *arguments: Any, **meta: Any) -> None:
+        kinds.add(_kind(kernel.fn.__name__, meta))
+        backend.launch(kernel, *arguments, **meta)
+
+    with mock.patch.object(lora_launch, "launch", noted), mock.patch.object(adamw, "launch", noted):
+        yield kinds
+
+
+def _kind(kernel: str, options: Mapping[str, Any]) -> str:
+    return " ".join([kernel, *(switch for switch in SWITCHES if options.get(switch))])
 
 
 def poisoned() -> dict[str, Any]:

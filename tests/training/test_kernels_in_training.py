@@ -42,6 +42,7 @@ def test_a_mixed_pack_has_the_losses_of_the_loop(interpreted: Callable[..., Any]
     np.testing.assert_allclose(found["triton"]["norms"], found["torch"]["norms"], rtol=1e-4)
     assert found["triton"]["launches"]["grouped_adamw"] == 3, "one a step, however many slots and passes"
     assert found["torch"]["launches"] == {}
+    assert any("HAS_WEIGHT" in kind for kind in found["triton"]["kinds"]) == fuse, "who makes the base product"
 
 
 @pytest.mark.slow
