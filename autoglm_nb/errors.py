@@ -31,6 +31,7 @@ a cell with three mistakes says so once.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -56,6 +57,7 @@ __all__ = [
     "UsageError",
     "WorkerError",
     "did_you_mean",
+    "no_room",
 ]
 
 
@@ -149,6 +151,12 @@ class DiskFullError(AutoGLMError, OSError):
 
 class WorkerError(AutoGLMError, RuntimeError):
     """The worker process could not be started, or died and could not be replaced."""
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether an error says that the disk is full; safetensors' says so in its message alone."""
+    full = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+    return getattr(error, "errno", None) in full or "No space left" in str(error)
 
 
 def did_you_mean(given: str, known: Sequence[str]) -> str:

@@ -25,10 +25,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoglm_nb.errors import DiskFullError, ModelError
+from autoglm_nb.errors import DiskFullError, ModelError, no_room
 from autoglm_nb.models.methods import LORA_METHODS, PEFT_METHODS, MethodConfig
 from autoglm_nb.models.state_names import canonical_state
-from autoglm_nb.resources import no_room
 
 if TYPE_CHECKING:
     import torch

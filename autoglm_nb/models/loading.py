@@ -104,7 +104,8 @@ def load_base(
         config.problem_type = "single_label_classification"
     tokenizer = load_tokenizer(resolved)
     # classifiers of decoders read the last token that is no padding, so theirs must be the padding of our batches
-    if config.pad_token_id is None or (task == "classification" and tokenizer.pad_token_id is not None):
+    decodes = task == "classification" and resolved.family == "decoder" and tokenizer.pad_token_id is not None
+    if config.pad_token_id is None or decodes:
         config.pad_token_id = tokenizer.pad_token_id
     auto = AutoModelForSequenceClassification if task == "classification" else AutoModelForCausalLM
     dtype = dtype or _precision(precision)

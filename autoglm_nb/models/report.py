@@ -208,9 +208,13 @@ def report_of(name: str, config: Mapping[str, Any], *, local: bool, entry: Catal
     wide = _first(inner, "intermediate_size", "n_inner", "ffn_dim", "hidden_dim") or 4 * hidden
     # models of Llama's line (norms by the root mean square) gate their feed-forward layers by a third matrix
     gated = "rms_norm_eps" in inner
-    forward = (3 if gated else 2) * (_first(inner, "num_local_experts", "num_experts") or 1)
+    experts = _first(inner, "num_local_experts", "num_experts")
+    inner_sizes = wide if experts is None else experts * (_first(inner, "moe_intermediate_size") or wide)
+    forward = (3 if gated else 2) * inner_sizes
+    own_layers = _first(inner, "num_hidden_groups") or layers  # ALBERT runs few layers many times
     family = _family(config)
-    tied = family == "encoder" or inner.get("tie_word_embeddings", config.get("tie_word_embeddings", not gated))
+    ties = not gated or str(config.get("model_type")).startswith("gemma")
+    tied = family == "encoder" or inner.get("tie_word_embeddings", config.get("tie_word_embeddings", ties))
     return ModelReport(
         name=name,
         family=family,
@@ -220,7 +224,7 @@ def report_of(name: str, config: Mapping[str, Any], *, local: bool, entry: Catal
         key_value_size=key_value_size,
         intermediate_size=wide,
         heads=heads,
-        matrices=layers * hidden * int(2 * heads * head_size + 2 * key_value_size + forward * wide),
+        matrices=own_layers * hidden * int(2 * heads * head_size + 2 * key_value_size + forward),
         embeddings=(_first(inner, "vocab_size") or VOCABULARY) * hidden * (1 if tied else 2),
         max_length=entry.max_length if entry else _first(inner, "max_position_embeddings", "n_positions"),
         download_mb=0 if local else (entry.package.download_mb if entry else None),

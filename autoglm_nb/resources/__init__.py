@@ -12,7 +12,7 @@ Failure modes: what cannot be read is None (no GPU, no cgroup, no such process),
 never an exception; a process that ends during a reading is left out of it.
 """
 
-from autoglm_nb.resources.disk import disk_free, no_room
+from autoglm_nb.resources.disk import disk_free
 from autoglm_nb.resources.gpu import gpu_free_gb
 from autoglm_nb.resources.memory import available_memory_gb, oom_kill_count
 from autoglm_nb.resources.monitor import Monitor
@@ -24,7 +24,6 @@ __all__ = [
     "disk_free",
     "gpu_free_gb",
     "machine_id",
-    "no_room",
     "oom_kill_count",
     "process_alive",
     "process_started",

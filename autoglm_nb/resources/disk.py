@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from pathlib import Path
 
-__all__ = ["disk_free", "no_room"]
-
-
-def no_room(error: BaseException) -> bool:
-    """Whether a write failed because the disk is full; safetensors says so in its message alone."""
-    full = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-    return getattr(error, "errno", None) in full or "No space left" in str(error)
+__all__ = ["disk_free"]
 
 
 def disk_free(path: str | os.PathLike[str]) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 
 from autoglm_nb import data, models
 from autoglm_nb.models import ModelReport
+from autoglm_nb.models.methods import LORA_METHODS
 from autoglm_nb.protocol import StudySpec
 from autoglm_nb.resources import available_memory_gb, disk_free, gpu_free_gb
 from autoglm_nb.session.planning import Plan
@@ -42,6 +43,9 @@ PROCESS_GB = 0.6
 
 SIDE_BY_SIDE = 4
 """Trials at once, where their number is to be measured."""
+
+STATE_BYTES = 16.0
+"""Of a trained parameter: itself, its gradient and Adam's two moments in fp32."""
 
 EVALUATION_SHARE = 0.25
 TOKENS_PER_TEXT = 32
@@ -101,31 +105,35 @@ def memory_gb(spec: StudySpec, report: ModelReport, free: float, *, gpu: bool) -
         gpu: it trains on one. Elsewhere `auto` is taken for fp32.
     """
     space = Space.from_json(spec.space)
-    decoder = report.family == "decoder"
     widths = {"fp32": 4.0, "auto": 2.0 if gpu else 4.0}
     width = widths.get(spec.precision, 2.0)
+    methods = set(goal.choices(space, "method", "lora"))
+    packs = bool(methods & set(LORA_METHODS))
+    copies = PACKED_COPIES if packs and not gpu else 1
     matrix_width = NF4_BYTES if spec.precision in ("nf4", "4bit") else width
-    copies = 1 if gpu else PACKED_COPIES
     base = report.matrices * matrix_width * copies + report.embeddings * width
 
-    default = goal.baseline_config(spec, model=spec.model, decoder=decoder)
-    methods = set(goal.choices(space, "method", "lora"))
-    side_by_side = 1 if "memory_gb" in goal.judged(spec) else spec.pack or SIDE_BY_SIDE
-    # a weight, its gradient and Adam's two moments in fp32
-    held = 16.0 * side_by_side * adapter_parameters(space, report)
-    if methods & {"full", "top-k"}:
-        held = max(held, 16.0 * (report.matrices + report.embeddings))
+    alone = not packs or spec.base_dropout or "memory_gb" in goal.judged(spec)
+    side_by_side = 1 if alone else spec.pack or SIDE_BY_SIDE
+    held = side_by_side * adapter_parameters(space, report)
+    if "top-k" in methods:
+        deepest = max(int(count) for count in goal.choices(space, "top_k", 2))
+        held = max(held, report.matrices * min(1.0, deepest / report.layers))
+    if "full" in methods:
+        held = float(report.matrices + report.embeddings)
+    held *= STATE_BYTES
 
+    default = goal.baseline_config(spec, model=spec.model, decoder=report.family == "decoder")
     batch = max(int(size) for size in goal.choices(space, "batch_size", default.get("batch_size", 16)))
-    positions = min(spec.max_length or (256 if decoder else 128), report.max_length or 10**9)
+    positions = min(spec.max_length or (256 if spec.task == "causal-lm" else 128), report.max_length or 10**9)
     layers = 1 if spec.gradient_checkpointing else report.layers
     prior = activation_bytes(report.hidden_size, layers, report.intermediate_size, report.heads, width)
-    alone = MemoryModel(*prior).predict(PassShape(batch, positions))
+    one = MemoryModel(*prior).predict(PassShape(batch, positions))
     if spec.gradient_checkpointing:  # the input of each layer is kept
-        alone += batch * positions * report.hidden_size * report.layers * width
+        one += batch * positions * report.hidden_size * report.layers * width
     standing = PROCESS_GB * 2**30 + base + held
     room = SHARE_OF_MEMORY * (free * 2**30 - standing)
-    return (standing + max(alone, min(side_by_side * alone, room))) / 2**30
+    return (standing + max(one, min(side_by_side * one, room))) / 2**30
 
 
 def adapter_parameters(space: Space, report: ModelReport) -> float:

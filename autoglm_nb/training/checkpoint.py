@@ -26,8 +26,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from autoglm_nb.errors import CheckpointError, DiskFullError
-from autoglm_nb.resources import no_room
+from autoglm_nb.errors import CheckpointError, DiskFullError, no_room
 from autoglm_nb.training.slots import Slot
 
 __all__ = ["KEEP", "LossLog", "newest_checkpoint", "resume", "save"]

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import torch
 
-from autoglm_nb.errors import AutoGLMError, OutOfMemoryError, UnexpectedError
+from autoglm_nb.errors import AutoGLMError, DiskFullError, OutOfMemoryError, UnexpectedError, no_room
 
 __all__ = ["PassMemory", "PeakMemory", "is_out_of_memory", "release_memory", "reraise"]
 
@@ -58,12 +58,20 @@ def reraise(error: Exception, device: torch.device) -> NoReturn:
     Raises:
         AutoGLMError: `error` itself, if it is one.
         OutOfMemoryError: an allocation failed; memory was given back first.
+        DiskFullError: no room for a file, of a compiler for example.
+        torch.AcceleratorError: `error` itself; the device is of no use to any run any more.
         UnexpectedError: anything else.
     """
     if isinstance(error, AutoGLMError):
         raise error
     if not is_out_of_memory(error):
-        raise UnexpectedError(f"Training met an unexpected {type(error).__name__}: {error}") from error
+        if isinstance(error, torch.AcceleratorError):
+            raise error
+        if no_room(error):
+            raise DiskFullError(
+                f"Training needs room for files, but a disk is full ({error}). Free some space."
+            ) from error
+        raise UnexpectedError(f"Training met an unexpected {type(error).__name__}: {error}.") from error
     error.__traceback__ = None  # its frames hold the activations
     release_memory(device)
     raise OutOfMemoryError(

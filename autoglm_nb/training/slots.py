@@ -214,19 +214,32 @@ def update_together(slots: Sequence[Slot], losses: Sequence[float], grad_norms: 
     Args:
         slots: with gradients of their own.
         losses, grad_norms: of `Slot.norms`, as numbers.
+
+    Raises:
+        Exception: no slot could step. One that could not while others did is to repeat its step.
     """
     clips = [slot.clip_factor(loss, norm) for slot, loss, norm in zip(slots, losses, grad_norms, strict=True)]
     stepping = [(slot, loss, clip) for slot, loss, clip in zip(slots, losses, clips, strict=True) if clip is not None]
     together = [entry for entry in stepping if _in_one_launch(entry[0])]
     if together:
         step_together([slot.optimizer for slot, _, _ in together], [clip for _, _, clip in together])  # type: ignore[misc]
+    stepped: set[int] = set()
+    failure: Exception | None = None
     for slot, loss, clip in stepping:
         if _in_one_launch(slot):
             slot.optimizer._opt_called = True  # type: ignore[attr-defined]  # else the schedule warns of a missed step
         else:
-            slot.step_alone(clip)
+            try:
+                slot.step_alone(clip)
+            except Exception as error:  # noqa: BLE001 - of a slot that others must not pay for
+                slot.clear()
+                failure = error
+                continue
         slot.stepped(loss)
-    return [clip is not None for clip in clips]
+        stepped.add(slot.number)
+    if failure is not None and not stepped:
+        raise failure
+    return [slot.number in stepped for slot in slots]
 
 
 def _in_one_launch(slot: Slot) -> bool:

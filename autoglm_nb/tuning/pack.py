@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from autoglm_nb.errors import OutOfMemoryError, TrialError, UnexpectedError, UsageError
 from autoglm_nb.explain.privacy import private
@@ -35,6 +36,9 @@ __all__ = ["Pack"]
 DESCRIBE_SECONDS = 2.0
 """How often the view is told about passes and memory."""
 
+MOST_UNEXPECTED = 3
+"""Runs in a row that fail by what nobody foresaw before the study ends."""
+
 ROUNDING = 1e-9
 """Of paces, which are sums of fractions of an epoch."""
 
@@ -51,6 +55,8 @@ class Pack:
         self.context = context
         self.active_state = active_state
         self.runs: list[Run] = []
+        self._split: WeakSet[Engine] = WeakSet()
+        self._unexpected = 0
         self._described = 0.0
 
     def room(self, engine: Engine, config: dict[str, Any]) -> bool:
@@ -182,21 +188,36 @@ class Pack:
         """Step the slots of one group, and what follows for each of their runs."""
         if not group:
             return []
+        if len(group) > 1 and engine in self._split:
+            return [end for slot in group for end in self._step(engine, [slot])]
         of_slot = {run.slot: run for run in self.runs if run.engine is engine}
         try:
             results = engine.step(group)
         except OutOfMemoryError as error:
             return self._starved(engine, [of_slot[slot] for slot in group if slot in of_slot], error)
-        except (TrialError, UsageError) as error:  # nothing was updated; whose fault it is shows alone
+        except (TrialError, UsageError) as error:  # nobody has stepped; whose fault it is shows alone
             if len(group) == 1:
                 return [self._failed(of_slot[group[0]], error)]
-            return [end for slot in group for end in self._step(engine, [slot])]
+            return self._apart(engine, group)
         ended: list[tuple[Run, Outcome]] = []
         for slot, result in results.items():
             run = of_slot[slot]
             run.pace += run.stride if result.updated else 0.0
             run.neighbours.append(frozenset(of_slot[other].request.run for other in result.neighbours))
             ended += self._judged(run, lambda run=run, result=result: run.after(result))
+        return ended
+
+    def _apart(self, engine: Engine, group: list[int]) -> list[tuple[Run, Outcome]]:
+        """Step each of a group by itself, called while their shared step fails; from now on, if nobody fails alone."""
+        ended = [end for slot in group for end in self._step(engine, [slot])]
+        if not ended:
+            self._split.add(engine)
+            log_traceback(self.context.store, self.context.study)
+            self.context.message(
+                "warning",
+                "A pass that trials shared failed, and each step alone did not: they share none from now on. "
+                f"`%autotune logs {words.quoted(self.context.study)}` shows where.",
+            )
         return ended
 
     def _judged(self, run: Run, act: Any) -> list[tuple[Run, Outcome]]:
@@ -213,11 +234,18 @@ class Pack:
         return [(run, outcome)]
 
     def _failed(self, run: Run, error: TrialError | UsageError) -> tuple[Run, Outcome]:
-        """End a run by an error of its own; one that nobody foresaw is in the log."""
+        """End a run by an error of its own; one that nobody foresaw is in the log.
+
+        Raises:
+            UnexpectedError: so many in a row are not the runs' own; this one is left resumable.
+        """
         because = str(error)
         if isinstance(error, UnexpectedError):
             log_traceback(self.context.store, self.context.study)
             because = f"{private(because)} `%autotune logs {words.quoted(self.context.study)}` shows where."
+            self._unexpected += 1
+            if self._unexpected >= MOST_UNEXPECTED:
+                raise UnexpectedError(because) from error
         outcome = Outcome(TrialState.FAILED, because=because)
         self._end(run, outcome)
         return run, outcome
@@ -254,6 +282,8 @@ class Pack:
         run.close()
         if run in self.runs:
             self.runs.remove(run)
+        if outcome.state is not TrialState.FAILED:
+            self._unexpected = 0
         context, request = self.context, run.request
         context.store.end_run(
             context.study,

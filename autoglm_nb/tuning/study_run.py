@@ -198,8 +198,10 @@ class StudyRun:
                 self.parked.remove(number)
                 self._finish(number, Outcome(TrialState.PRUNED, because="Stopped by a person."))
             if self.context.control.enqueued or time.monotonic() >= self._look_again:
-                self._fill()
-                self._look_again = time.monotonic() + LOOK_SECONDS
+                failed = self._fill()
+                self._look_again = 0.0 if failed else time.monotonic() + LOOK_SECONDS
+                if failed and not self.pack.runs:
+                    continue
             if not self.pack.runs:
                 break
             for request, outcome in self.pack.advance():
@@ -208,16 +210,17 @@ class StudyRun:
         for number, because in self.parked.never_promoted():
             self._finish(number, Outcome(TrialState.PRUNED, because=because))
 
-    def _fill(self) -> None:
+    def _fill(self) -> bool:
         """Start what there is room for: what waits, then who was promoted, then new proposals.
 
-        What finds no room keeps its place; one that does may go past it.
+        What finds no room keeps its place; one that does may go past it. True when one failed at once:
+        there may be room for others, when requests have been heard.
         """
         while True:
             index = self._startable()
             if index is None:
                 if len(self.waiting) > 1 or not self._next():
-                    return
+                    return False
                 continue
             entry = self.waiting[index]
             if isinstance(entry, Proposal) and self.workshop is None:
@@ -229,10 +232,11 @@ class StudyRun:
             try:
                 failed = self.pack.add(engine, request)
             except OutOfMemoryError:  # when a neighbour has left there may be room
-                return
+                return False
             del self.waiting[index]
             if failed is not None:
                 self._ended(request, failed)
+                return True
 
     def _startable(self) -> int | None:
         """The first of `waiting` that there is room for."""

@@ -49,11 +49,12 @@ def test_memory_of_a_large_model_on_a_gpu(llama: ModelReport, spec: StudySpec) -
 
     bf16, nf4 = gb(precision="bf16"), gb(precision="nf4")
     assert bf16 - nf4 == pytest.approx(llama.matrices * (2 - 0.516) / 2**30, rel=1e-3)
-    assert 5.3 < gb(precision="nf4", gradient_checkpointing=True) < 9 < nf4 < 24
+    assert 5.3 < gb(precision="nf4", gradient_checkpointing=True) < 9 < nf4 < 20
     assert gb(precision="auto") == bf16, "a GPU's own format"
     assert gb(max_length=32) < gb(max_length=64) < gb()
     assert memory_gb(replace(spec, pack=4), llama, 80.0, gpu=True) > gb()
-    assert memory_gb(replace(spec, pack=4), llama, 24.0, gpu=True) < 25, "trials share passes as far as memory goes"
+    four = replace(spec, pack=4, max_length=64)
+    assert memory_gb(four, llama, 80.0, gpu=True) > 25 > memory_gb(four, llama, 24.0, gpu=True), "as far as memory goes"
     assert memory_gb(replace(spec, pack=4, constraints=("memory_gb <= 10",)), llama, 80.0, gpu=True) == gb()
 
 
@@ -64,6 +65,9 @@ def test_full_fine_tuning_holds_gradients_and_moments(
     tuner = AutoTuner(str(tiny_encoder_path), 'method = choice("lora", "full")\nlearning_rate = 1e-4')
     spec = tuner.plan(str(reviews_csv), target="label").spec
     assert memory_gb(spec, llama, 80.0, gpu=True) > 16 * 8.03e9 / 2**30
+    tuner = AutoTuner(str(tiny_encoder_path), 'method = "top-k"\ntop_k = choice(1, 2)\nbatch_size = 16')
+    spec = tuner.plan(str(reviews_csv), target="label").spec
+    assert 16 * 7e9 * 2 / 32 / 2**30 + 15 < memory_gb(spec, llama, 80.0, gpu=True) < 40
 
 
 def test_a_dry_run_on_this_machine_is_whole(tiny_encoder_path: Path, reviews_csv: Path) -> None:

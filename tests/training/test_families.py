@@ -14,6 +14,7 @@ import torch
 from autoglm_nb.errors import ModelError
 from autoglm_nb.training import Engine, plan_run
 from autoglm_nb.training.packed import RowMap, Segment
+from tests.training.conftest import shared_step
 
 STEPS = 12
 TRIALS: tuple[dict[str, Any], ...] = (
@@ -89,6 +90,7 @@ def again(tiny_encoder_path: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("dear_passes")
 @pytest.mark.parametrize("family", ["experts", "flat"])
 def test_a_pack_equals_its_solo_runs(family: str, request: pytest.FixtureRequest, pairs: Any) -> None:
     """Dropout on, other ranks, targets and batch sizes beside each other: the losses of each alone.
@@ -115,7 +117,7 @@ def test_a_pack_equals_its_solo_runs(family: str, request: pytest.FixtureRequest
         expected.append([alone.step()[slot].loss for _ in range(STEPS)])
     together = engine(len(TRIALS))
     slots = [together.admit(one) for one in plans(together)]
-    steps = [together.step() for _ in range(STEPS)]
+    steps = [shared_step(together) for _ in range(STEPS)]
     for slot, want in zip(slots, expected, strict=True):
         np.testing.assert_allclose([step[slot].loss for step in steps], want, rtol=1e-4)
         assert want[-1] != want[0]
