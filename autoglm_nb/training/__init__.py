@@ -20,9 +20,10 @@ uninterrupted one bit for bit, and evaluation cannot disturb training.
 Failure modes: a slot whose loss or gradient is not finite gets a
 `DivergedError` in its `StepResult.failure` and no update, while the others go
 on; memory that does not suffice raises `OutOfMemoryError`, after which the step
-may be repeated with a smaller micro-batch; what nobody foresaw raises `UnexpectedError`; a full disk raises `DiskFullError`
-and leaves the older checkpoints; damaged checkpoints are skipped with a message.
-The engine is used by one thread at a time.
+may be repeated with a smaller micro-batch; what nobody foresaw raises
+`UnexpectedError`; a full disk raises `DiskFullError` and leaves the older
+checkpoints; damaged checkpoints are skipped with a message. The engine is used by
+one thread at a time.
 """
 
 from __future__ import annotations

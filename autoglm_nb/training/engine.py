@@ -196,6 +196,7 @@ class Engine:
         Raises:
             OutOfMemoryError: nothing was updated and no gradient is left; the step may be
                 repeated after `set_micro_batch`, or the slot evicted.
+            UnexpectedError: the same, for an error that nobody foresaw.
             DiskFullError: the losses file cannot be written.
         """
         results: dict[int, StepResult] = {}

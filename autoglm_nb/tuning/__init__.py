@@ -15,7 +15,8 @@ default configuration on fresh seeds and scores both on the test split.
 Failure modes. A trial's own fault (diverged, out of memory three times, an
 exception in a custom objective, or one that nobody foresaw and that it meets
 alone) fails that trial and the study goes on; three unforeseen ones in a row
-end the study, as does a GPU that answers no more. A full disk pauses the study with a sentence. A killed worker leaves its runs marked
-as running; the next worker adopts them by number and resumes each from its
-newest whole checkpoint (`recovery`).
+end the study, as does a GPU that answers no more. A full disk pauses the study
+with a sentence. A killed worker leaves its runs marked as running; the next
+worker adopts them by number and resumes each from its newest whole checkpoint
+(`recovery`).
 """
