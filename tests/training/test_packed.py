@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from autoglm_nb.errors import UsageError
+from autoglm_nb.errors import OutOfMemoryError, UsageError
 from autoglm_nb.training import plan_run
 from autoglm_nb.training.packed import PackedLinear, RowMap, Segment
 from tests.training.conftest import run_losses, shared_step
@@ -202,3 +202,28 @@ def test_gradients_of_a_packed_layer_match_finite_differences(dora: bool) -> Non
             return layer(x)
 
     assert torch.autograd.gradcheck(forward, (x, *tensors))
+
+
+def test_who_cannot_step_repeats_it_and_costs_the_others_nothing(
+    make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory for one run's moments is missing beside another that has stepped already: no step is made twice."""
+
+    def admitted() -> tuple[Any, list[int]]:
+        engine = make_engine(capacity=2)
+        return engine, [engine.admit(plan) for plan in plans(engine)[:2]]
+
+    calm, slots = admitted()
+    expected = [[result.loss for result in calm.step().values()] for _ in range(3)]
+    engine, slots = admitted()
+    last = engine._slots[slots[1]]
+    with monkeypatch.context() as patched:
+        patched.setattr(last.optimizer, "step", lambda: torch.empty(2**50, dtype=torch.uint8))
+        first = engine.step()
+        assert [first[slot].updated for slot in slots] == [True, False]
+        with pytest.raises(OutOfMemoryError):
+            engine.step([slots[1]])
+    again = engine.step([slots[1]])
+    np.testing.assert_allclose([first[slots[0]].loss, again[slots[1]].loss], expected[0], rtol=1e-6)
+    for want in expected[1:]:
+        np.testing.assert_allclose([result.loss for result in engine.step().values()], want, rtol=1e-4)

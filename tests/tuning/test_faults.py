@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from autoglm_nb.errors import DiskFullError
+from autoglm_nb.errors import DiskFullError, ModelError
 from autoglm_nb.protocol import Action, RunRole, StudyState, TrialState
 from autoglm_nb.store import EventTail, RunRow
 from autoglm_nb.training import Engine
@@ -28,6 +28,7 @@ from autoglm_nb.tuning.study_run import StudyRun
 from autoglm_nb.tuning.worker import main
 from tests.forked import Forked
 from tests.tuning.conftest import Study
+from tests.tuning.test_pack import events
 
 
 def out_of_memory(times: int, seen: list[int]) -> Callable[..., Any]:
@@ -398,3 +399,60 @@ def test_a_really_full_disk(make_study: Callable[..., Study], tmp_path: Path) ->
         assert [t["state"] for t in again["trials"]] == ["completed", "completed"]
     finally:
         subprocess.run(["umount", "-l", str(home)], check=False)
+
+
+def test_a_pass_that_fails_only_when_shared_is_shared_no_more(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody's own fault: all go on apart, a message says so once, the log has the traceback."""
+    real = engine_module.make_rounds
+
+    def make_rounds(slots: Any, *rest: Any) -> Any:
+        if len(slots) > 1:
+            raise IndexError("only together")
+        return real(slots, *rest)
+
+    monkeypatch.setattr(engine_module, "make_rounds", make_rounds)
+    study = make_study(pack=3)
+    shot = study.run()
+    assert [t["state"] for t in shot["trials"]] == ["completed"] * 3
+    told = [event["text"] for event in events(study, "message")]
+    assert len([text for text in told if "share none from now on" in text]) == 1
+    assert "only together" in (study.store.study_dir("toy") / "worker.log").read_text()
+
+
+def test_what_fails_every_run_ends_the_study_and_leaves_the_rest_untried(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After three in a row; a study with a budget alone would go on failing until it is used up."""
+
+    def make_rounds(*_: Any) -> Any:
+        raise ZeroDivisionError("every time")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine_module, "make_rounds", make_rounds)
+        study = make_study(trials=None, budget="1h", pack=1)
+        shot = study.run()
+    assert shot["study"]["state"] == StudyState.FAILED and "ZeroDivisionError" in shot["study"]["reason"]
+    assert [t["state"] for t in shot["trials"]][:2] == ["failed", "failed"] and len(shot["trials"]) == 3
+
+
+def test_stop_is_heard_between_trials_that_fail_at_once(
+    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Configurations that do not fit the base are refused before a step is made; requests are served between them."""
+    real, refused = Engine.admit, []
+
+    def admit(self: Engine, plan: Any, **options: Any) -> int:
+        refused.append(plan.run)
+        if len(refused) == 3:
+            study.store.request("toy", Action.STOP)
+        if len(refused) > 50:
+            return real(self, plan, **options)
+        time.sleep(0.1)
+        raise ModelError("It does not fit.")
+
+    monkeypatch.setattr(Engine, "admit", admit)
+    study = make_study(trials=None, budget="1h", pack=1)
+    assert study.run()["study"]["state"] == StudyState.STOPPED
+    assert 3 <= len(refused) < 50
