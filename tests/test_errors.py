@@ -28,6 +28,9 @@ BUILT_INS = {
 }
 
 
+FUNCTIONS = {"did_you_mean", "no_room"}
+
+
 def test_every_error_of_the_package_has_the_one_root() -> None:
     """`except AutoGLMError` catches all that is raised on purpose."""
     classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__]
@@ -38,7 +41,7 @@ def test_every_error_of_the_package_has_the_one_root() -> None:
 def test_every_error_is_exported() -> None:
     """The public list and the classes of the module are the same."""
     classes = {n for n, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__}
-    assert classes | {"did_you_mean"} == set(errors.__all__)
+    assert classes | FUNCTIONS == set(errors.__all__)
 
 
 @pytest.mark.parametrize(("error", "built_in"), BUILT_INS.items())
@@ -48,7 +51,7 @@ def test_an_error_is_also_the_built_in_a_caller_expects(error: type[Exception], 
         raise error("a sentence")
 
 
-@pytest.mark.parametrize("name", [name for name in errors.__all__ if name != "did_you_mean"])
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name not in FUNCTIONS])
 def test_a_message_is_shown_as_written(name: str) -> None:
     """KeyError would put quotes around it, OSError might add an errno."""
     sentence = "No study named 'a' is stored. Choose one of b, c."

@@ -84,14 +84,22 @@ class RowMap:
         Raises:
             ModelError: it cannot be told whose rows these are.
         """
-        if x.shape[0] == self.rows:
-            return x
-        if x.dim() == 2 and self.positions and x.shape[0] == self.rows * self.positions:
+        if x.dim() == 2 and self.positions > 1 and x.shape[0] == self.rows * self.positions:
             return x.view(self.rows, self.positions, -1)
-        raise ModelError(
-            f"A packed layer needs the batch in dimension 0, but {layer!r} got {x.shape[0]} rows in a pass of "
-            f"{self.rows}. Leave this layer out of `target_modules`."
-        )
+        self.check(x, layer)
+        return x
+
+    def check(self, x: torch.Tensor, layer: str) -> None:
+        """Refuse an input whose first dimension is not the batch.
+
+        Raises:
+            ModelError: it cannot be told whose rows these are.
+        """
+        if x.shape[0] != self.rows:
+            raise ModelError(
+                f"A packed layer needs the batch in dimension 0, but {layer!r} got {x.shape[0]} rows in a pass of "
+                f"{self.rows}. Leave this layer out of `target_modules`."
+            )
 
 
 class PackedLinear(nn.Module):
