@@ -84,7 +84,7 @@ def test_the_predicted_memory_is_about_what_a_worker_takes(tmp_path: Path) -> No
     rows = tiny.toy_reviews(300)
     rows["text"] = [" ".join([text] * 30) for text in rows["text"]]
     space = "learning_rate = 1e-3\nrank = 8\nbatch_size = 32\nsteps = 4"
-    tuner = AutoTuner("minilm", space, "random", home=tmp_path, baseline=False, seeds=0, pack=1, device="cpu")
+    tuner = AutoTuner("minilm", space, "grid", home=tmp_path, baseline=False, seeds=0, pack=1, device="cpu")
     predicted = dry_run(tuner.plan(rows, target="label", max_trials=1))["memory_gb"]
     results = tuner.optimize(rows, target="label", max_trials=1, name="memory")
     (taken,) = pd.to_numeric(results.trials["memory_gb"])

@@ -232,16 +232,16 @@ def test_memory_that_runs_out_while_moments_are_made_lets_the_step_be_repeated(
 
 @pytest.mark.parametrize("method", ["prompt", "p-tuning"])
 def test_a_prompt_that_leaves_no_room_for_the_longest_text_is_refused(
-    make_engine: Callable[..., Any], method: str
+    make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """The law, the three numbers and the remedy, before anything is trained."""
     engine = make_engine()
-    config = {"method": method, "prompt_length": 120, "learning_rate": 1e-3, "batch_size": 8, "steps": 2}
-    with pytest.raises(
-        ModelError, match=r"fit into the model's 128 positions, but 120 and \d+ tokens do not\. Use `--m"
-    ):
+    monkeypatch.setattr(engine.base.tokenizer, "model_max_length", 60)
+    config = {"method": method, "prompt_length": 50, "learning_rate": 1e-3, "batch_size": 8, "steps": 2}
+    said = r"fit into the model's 60 positions, but 50 and \d+ tokens do not\. Use `--max-length 10` or a smaller"
+    with pytest.raises(ModelError, match=said):
         engine.admit(plan_run("t", config, 0, engine.data))
-    assert engine.admit(plan_run("t", {**config, "prompt_length": 90}, 0, engine.data)) == 0
+    assert engine.admit(plan_run("t", {**config, "prompt_length": 20}, 0, engine.data)) == 0
 
 
 def test_bf16_follows_fp32(make_engine: Callable[..., Any]) -> None:

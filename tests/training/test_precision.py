@@ -17,7 +17,7 @@ def test_a_bf16_base_learns_as_well_as_an_fp32_one(tmp_path: Path) -> None:
     """MiniLM on 450 reviews, in bf16 that a processor without it imitates: accuracies within four points."""
     found = {}
     for precision in ("fp32", "bf16"):
-        tuner = AutoTuner("minilm", SPACE, "random", home=tmp_path, precision=precision, baseline=False, seeds=0)
+        tuner = AutoTuner("minilm", SPACE, "grid", home=tmp_path, precision=precision, baseline=False, seeds=0)
         results = tuner.optimize(
             "sentiment-domains/movies", target="label", name=precision, max_rows=450, max_trials=1, device="cpu"
         )

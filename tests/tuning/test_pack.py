@@ -15,7 +15,7 @@ import torch
 
 from autoglm_nb import models
 from autoglm_nb.errors import OutOfMemoryError
-from autoglm_nb.protocol import Action, StudyState
+from autoglm_nb.protocol import Action, RunRole, StudyState
 from autoglm_nb.search import Decision
 from autoglm_nb.search.pruners import AshaPruner
 from autoglm_nb.store import EventTail
@@ -154,8 +154,8 @@ def test_trials_that_are_judged_by_their_memory_train_one_at_a_time(
 
     monkeypatch.setattr(Engine, "step", step)
     study = make_study(**{**FIXED, "trials": 3, "pack": 3}, **judged)
-    shot = study.run()
-    taken = [t["metrics"]["memory_gb"] for t in shot["trials"]]
+    study.run()
+    taken = [row.metrics["memory_gb"] for row in study.store.runs("toy", RunRole.TRIAL)]
     assert taken[0] >= 200 and max(taken[1:]) < 100
     told = events(study, "packs")
     assert not any(event["now"] for event in told)
