@@ -142,13 +142,21 @@ def serve(pipes: str, handlers: Mapping[str, Handler]) -> None:
             answers.flush()
 
 
+_COUNT = """
+import os, sys
+while os.getppid() == int(sys.argv[1]):
+    for _ in range(10_000_000):
+        pass
+"""
+
+
 @contextmanager
 def one_busy_core(busy: bool = True) -> Iterator[None]:
-    """Keep one core busy with a process that only counts, for as long as the block lasts."""
+    """Keep one core busy with a process that only counts, for as long as the block, and this process, lasts."""
     if not busy:
         yield
         return
-    process = subprocess.Popen([sys.executable, "-c", "while True:\n    pass"])
+    process = subprocess.Popen([sys.executable, "-c", _COUNT, str(os.getpid())])
     try:
         time.sleep(0.5)
         yield
