@@ -28,8 +28,6 @@ def experts(tiny_decoder_path: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A Mixtral of four experts, two for each token, that asks for the auxiliary loss."""
     from transformers import AutoConfig, MixtralConfig, MixtralForCausalLM
 
-    from autoglm_nb.models import load_base, resolve
-
     folder = tmp_path_factory.mktemp("experts")
     small = AutoConfig.from_pretrained(tiny_decoder_path)
     kept = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
@@ -41,19 +39,13 @@ def experts(tiny_decoder_path: Path, tmp_path_factory: pytest.TempPathFactory) -
         output_router_logits=True,
         initializer_range=0.2,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        MixtralForCausalLM(config).save_pretrained(folder)
-    _take_tokenizer(tiny_decoder_path, folder)
-    return load_base(resolve(str(folder)), task="causal-lm")
+    return _base(MixtralForCausalLM, config, tiny_decoder_path, folder, task="causal-lm")
 
 
 @pytest.fixture(scope="module")
 def flat(tiny_decoder_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """An OPT."""
     from transformers import AutoConfig, OPTConfig, OPTForCausalLM
-
-    from autoglm_nb.models import load_base, resolve
 
     small = AutoConfig.from_pretrained(tiny_decoder_path)
     folder = tmp_path_factory.mktemp("flat")
@@ -62,11 +54,7 @@ def flat(tiny_decoder_path: Path, tmp_path_factory: pytest.TempPathFactory) -> A
         num_attention_heads=2, max_position_embeddings=128, init_std=0.2,
         pad_token_id=2, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        OPTForCausalLM(config).save_pretrained(folder)
-    _take_tokenizer(tiny_decoder_path, folder)
-    return load_base(resolve(str(folder)), task="causal-lm")
+    return _base(OPTForCausalLM, config, tiny_decoder_path, folder, task="causal-lm")
 
 
 @pytest.fixture(scope="module")
@@ -74,19 +62,15 @@ def again(tiny_encoder_path: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """An ALBERT: one layer, run four times."""
     from transformers import AlbertConfig, AlbertModel, AutoConfig
 
-    from autoglm_nb.models import load_base, resolve
-
     small = AutoConfig.from_pretrained(tiny_encoder_path)
     folder = tmp_path_factory.mktemp("again")
     config = AlbertConfig(
         vocab_size=small.vocab_size, embedding_size=32, hidden_size=32, num_hidden_layers=4, num_hidden_groups=1,
         num_attention_heads=2, intermediate_size=64, pad_token_id=0, max_position_embeddings=128, initializer_range=0.2,
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        AlbertModel(config).save_pretrained(folder)
-    _take_tokenizer(tiny_encoder_path, folder)
-    return load_base(resolve(str(folder)), task="classification", label_names=["negative", "positive"])
+    return _base(
+        AlbertModel, config, tiny_encoder_path, folder, task="classification", label_names=["negative", "positive"]
+    )
 
 
 @pytest.mark.slow
@@ -149,9 +133,15 @@ def test_rows_and_positions_in_one_dimension_are_told_apart_only_where_they_can_
             row_map.by_rows(torch.zeros(6, 5), "expert")
 
 
-def _take_tokenizer(source: Path, folder: Path) -> None:
-    """Whatever kind of model stands beside it."""
+def _base(kind: Any, config: Any, source: Path, folder: Path, **task: Any) -> Any:
+    """A model with random weights of seed 0, saved and loaded with the tokenizer of `source`, whatever its kind."""
+    from autoglm_nb.models import load_base, resolve
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        kind(config).save_pretrained(folder)
     shutil.copy(source / "tokenizer.json", folder)
     settings = json.loads((source / "tokenizer_config.json").read_text())
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return load_base(resolve(str(folder)), **task)
