@@ -91,14 +91,18 @@ def open_notebook(lab: Lab, browser: Any, shots: Path | None) -> Iterator[Callab
 
 @pytest.fixture
 def open_lab(lab: Lab, browser: Any, shots: Path | None) -> Iterator[Callable[..., LabPage]]:
-    """`open_lab(name)` opens a notebook in JupyterLab, in a browser context of its own."""
+    """`open_lab(name)` opens a notebook in JupyterLab, in a browser context of its own.
+
+    The layout is a fresh one, or that of a named `workspace`, which a reload brings back.
+    """
     contexts: list[Any] = []
 
-    def open_one(name: str, *cells: str, width: int = 1280, reset: bool = True) -> LabPage:
+    def open_one(name: str, *cells: str, width: int = 1280, workspace: str | None = None) -> LabPage:
         context = browser.new_context(viewport={"width": width, "height": 900})
         contexts.append(context)
         page = context.new_page()
-        page.goto(f"{lab.url}/lab/tree/{lab.write(name, list(cells) or ['1 + 1'])}{'?reset' if reset else ''}")
+        tree = f"tree/{lab.write(name, list(cells) or ['1 + 1'])}"
+        page.goto(f"{lab.url}/lab/" + (f"workspaces/{workspace}/{tree}" if workspace else f"{tree}?reset"))
         opened = LabPage(page, lab, name, shots)
         opened.ready()
         return opened

@@ -20,9 +20,16 @@ class NotebookPage:
         self.page.evaluate("([n, a]) => { window.jupyterapp.commands.execute(n, a); }", [name, arguments])
 
     def ready(self) -> NotebookPage:
-        """Wait until the notebook is shown."""
-        self.page.wait_for_function("() => window.jupyterapp !== undefined", timeout=60_000)
-        self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+        """Wait until the notebook is shown, in front of what a saved layout brought back before it."""
+        self.in_front(Path(self.name).name)
+        self.page.wait_for_selector(".jp-Notebook:visible .jp-CodeCell", timeout=60_000)
+        return self
+
+    def in_front(self, label: str, timeout: float = 60) -> NotebookPage:
+        """Wait until the current tab is the one labelled so."""
+        self.page.wait_for_function(
+            "label => window.jupyterapp?.shell?.currentWidget?.title.label === label", arg=label, timeout=timeout * 1000
+        )
         return self
 
     def kernel_idle(self, timeout: float = 60) -> NotebookPage:

@@ -67,9 +67,7 @@ def test_studies_of_two_notebooks_are_in_one_list(lab: Lab, open_lab: Open) -> N
     one.row("beta").get_by_role("button", name="Open the notebook two.ipynb").or_(
         one.row("beta").get_by_text("two.ipynb")
     ).first.click()
-    one.page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget.title.label === 'two.ipynb'", timeout=15_000
-    )
+    one.in_front("two.ipynb")
     two.run(1)
     one.shows("beta", "finished")
     first = one.page.get_by_test_id("autoglm-study-row").first
@@ -78,7 +76,7 @@ def test_studies_of_two_notebooks_are_in_one_list(lab: Lab, open_lab: Open) -> N
     one.row("alpha").wait_for(state="detached")
     assert one.row("beta").count() == 1
     one.command("docmanager:open", path="one.ipynb")
-    one.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.title.label === 'one.ipynb'")
+    one.in_front("one.ipynb")
     one.run(1).run(2)
     two.run(2)
     lab.shut_kernels()
@@ -119,25 +117,25 @@ def test_attach_shows_the_study_in_the_active_notebook(open_lab: Open, act: Call
     page.screenshot("sidebar-attached")
 
 
-def test_page_and_sidebar_come_back_after_a_reload(open_lab: Open, act: Callable[..., Actor]) -> None:
-    """The layout restorer knows both; the page is the whole card, live from the server."""
+def test_page_and_sidebar_come_back_after_a_reload(lab: Lab, open_lab: Open, act: Callable[..., Actor]) -> None:
+    """The layout restorer knows both, the page in front; it is the whole card, live from the server."""
     actor = act("epsilon")
-    page = open_lab("restore.ipynb", reset=False).studies()
+    page = open_lab("restore.ipynb", workspace="restore").studies()
     page.row("epsilon").get_by_role("button", name="Open the page of epsilon").click()
     card = page.page.get_by_test_id("autoglm-page").get_by_test_id("autoglm-card")
     card.get_by_text("0.803").first.wait_for(timeout=20_000)
     page.screenshot("page-light")
     page.theme(dark=True).screenshot("page-dark")
     page.theme(dark=False)
-    page.page.wait_for_timeout(2500)  # JupyterLab saves its layout a moment after a change
-    page.page.reload()
-    for _ in range(5):
-        # JupyterLab brings the notebook of the address to the front when it has opened it: perhaps after the click.
-        page.page.locator(".lm-DockPanel-tabBar").get_by_text("epsilon", exact=True).click(timeout=60_000)
-        card.get_by_text("0.803").first.wait_for(timeout=20_000)
-        page.page.wait_for_timeout(3000)
-        if card.is_visible():
+    for _ in range(60):  # JupyterLab saves its layout a moment after a change
+        with urllib.request.urlopen(f"{lab.url}/lab/api/workspaces/restore", timeout=10) as answer:
+            layout = json.load(answer)["data"].get("layout-restorer:data", {})
+        if str((layout.get("main") or {}).get("current")).endswith(":epsilon"):
             break
+        page.page.wait_for_timeout(500)
+    page.page.reload()
+    page.in_front("epsilon")
+    card.get_by_text("0.803").first.wait_for(timeout=20_000)
     page.sidebar.wait_for(timeout=20_000)
     # The page asks again by itself: the next answer to come is the first that could tell of an end.
     page.page.wait_for_event("response", lambda answer: answer.url.split("?")[0].endswith("/epsilon"), timeout=60_000)
