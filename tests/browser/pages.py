@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,25 +79,39 @@ class NotebookPage:
             self.page.wait_for_timeout(200)
         return self
 
+    def until(self, holds: Callable[[], Any], timeout: float = 60) -> NotebookPage:
+        """Wait until something holds that no selector tells, while the page goes on."""
+        end = time.monotonic() + timeout
+        while not holds():
+            if time.monotonic() > end:
+                raise AssertionError(f"waited {timeout:g} seconds in vain")
+            self.page.wait_for_timeout(200)
+        return self
+
+    def drawn(self) -> NotebookPage:
+        """Wait until the page has drawn what it was told, in the frame after the next one."""
+        self.page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+        return self
+
     def theme(self, *, dark: bool, contrast: bool = False) -> NotebookPage:
         """Switch to one of JupyterLab's themes (high contrast: of the dark ones) and wait until it is drawn."""
         name = f"JupyterLab {'Dark' if dark else 'Light'}{' High Contrast' if contrast else ''}"
         self.command("apputils:change-theme", theme=name)
-        self.page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached", timeout=30_000)
+        self.page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached", timeout=60_000)
         self.page.wait_for_timeout(300)
-        return self
+        return self.drawn()
 
     def resize(self, width: int, height: int = 900) -> NotebookPage:
         """Set the size of the window."""
         self.page.set_viewport_size({"width": width, "height": height})
         self.page.wait_for_timeout(300)
-        return self
+        return self.drawn()
 
     def save(self) -> NotebookPage:
         """Save and wait until the notebook is no longer marked as changed."""
         self.command("docmanager:save")
         self.page.wait_for_function(
-            "() => window.jupyterapp.shell.currentWidget.context.model.dirty === false", timeout=30_000
+            "() => window.jupyterapp.shell.currentWidget.context.model.dirty === false", timeout=60_000
         )
         return self
 
@@ -145,7 +160,7 @@ class LabPage(NotebookPage):
     def studies(self) -> LabPage:
         """Open the sidebar as the status bar and the palette do."""
         self.command("autoglm:show-studies")
-        self.sidebar.wait_for(timeout=20_000)
+        self.sidebar.wait_for(timeout=60_000)
         return self
 
     def sources(self) -> list[str]:
@@ -155,6 +170,6 @@ class LabPage(NotebookPage):
         )
         return found
 
-    def shows(self, name: str, text: str, timeout: float = 15) -> None:
+    def shows(self, name: str, text: str, timeout: float = 60) -> None:
         """Wait until a study's row says `text`."""
         self.row(name).filter(has_text=text).wait_for(timeout=timeout * 1000)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "autoglm_nb" / "labextension" / "package.json"
 CHROMIUM = os.environ.get("AUTOGLM_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
-START_SECONDS = 90
+START_SECONDS = 180
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Lab:
 
     def kernels(self) -> list[dict[str, Any]]:
         """The kernels that this server runs."""
-        with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=60) as answer:
             found: list[dict[str, Any]] = json.load(answer)
         return found
 
@@ -71,13 +72,16 @@ class Lab:
         for kernel in self.kernels():
             request = urllib.request.Request(f"{self.url}/api/kernels/{kernel['id']}", method="DELETE")
             with contextlib.suppress(OSError):
-                urllib.request.urlopen(request, timeout=30).close()
+                urllib.request.urlopen(request, timeout=60).close()
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A free port below those that the system hands out, so that no other program is given it meanwhile."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no free port between 20000 and 30000")
 
 
 def _settings(folder: Path) -> None:

@@ -33,7 +33,7 @@ def test_exported_html_shows_curve_and_tables(
         page.route("http*://**", lambda route: route.abort())  # MathJax and the like of nbconvert's template
         page.goto((tmp_path / f"export-{theme}.html").as_uri(), wait_until="domcontentloaded")
         picture = page.locator("img[alt*='est so far']")
-        picture.wait_for(timeout=20_000)
+        picture.wait_for(timeout=60_000)
         if shots is not None:
             page.screenshot(path=str(shots / f"export-{theme}.png"))
         assert picture.evaluate("i => i.decode().then(() => i.naturalWidth)") > 100

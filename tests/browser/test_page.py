@@ -17,7 +17,7 @@ Open = Callable[..., LabPage]
 
 def _open(page: LabPage, name: str) -> LabPage:
     page.studies().row(name).get_by_role("button", name=f"Open the page of {name}").click()
-    page.page.get_by_test_id("autoglm-page").get_by_test_id("autoglm-card").wait_for(timeout=20_000)
+    page.page.get_by_test_id("autoglm-page").get_by_test_id("autoglm-card").wait_for(timeout=60_000)
     return page
 
 
@@ -38,11 +38,12 @@ def test_two_objectives_have_a_pareto_front(lab: Lab, open_lab: Open) -> None:
     page.page.keyboard.press("Home")
     page.page.keyboard.press("End")
     read = page.page.get_by_test_id("autoglm-page").get_by_role("status").first
-    read.filter(has_text=f"Trial {front[-1][0]}: ").wait_for(timeout=5000)
+    read.filter(has_text=f"Trial {front[-1][0]}: ").wait_for(timeout=60_000)
     assert all(name in read.inner_text() for name in ("accuracy", "latency"))
     page.screenshot("page-pareto")
     panel.get_by_role("button", name="Table").click()
     rows = panel.locator("table tbody tr")
+    rows.first.wait_for()
     numbers = [int(rows.nth(i).locator("th, td").first.inner_text().lstrip("#")) for i in range(rows.count())]
     assert numbers == [number for number, _ in front]
     assert panel.locator("table caption").inner_text() == "Trials on the Pareto front"
@@ -72,10 +73,10 @@ def test_two_browsers_on_one_study_lose_nothing(open_lab: Open, act: Callable[..
         page.page.locator(".autoglm-Notes form").get_by_role("button", name="Save").click(no_wait_after=True)
     for page in pages:
         for said in words:
-            page.page.locator(".autoglm-Notes-list").get_by_text(said).wait_for(timeout=15_000)
+            page.page.locator(".autoglm-Notes-list").get_by_text(said).wait_for(timeout=60_000)
     assert sorted(note["text"] for note in actor.store.notes("shared")) == sorted(words)
     one, two = (page.page.get_by_test_id("autoglm-page") for page in pages)
     one.get_by_test_id("autoglm-pause").click()
-    two.get_by_test_id("autoglm-state").filter(has_text="paused").wait_for(timeout=15_000)
+    two.get_by_test_id("autoglm-state").filter(has_text="paused").wait_for(timeout=60_000)
     two.get_by_test_id("autoglm-pause").click()
-    one.get_by_test_id("autoglm-state").filter(has_text="running").wait_for(timeout=15_000)
+    one.get_by_test_id("autoglm-state").filter(has_text="running").wait_for(timeout=60_000)

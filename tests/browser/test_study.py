@@ -36,14 +36,14 @@ def _start(name: str, *, trials: int, epochs: int) -> str:
 
 def test_a_study_from_the_cell_to_the_explanation(lab: Lab, data: Path, open_notebook: Open) -> None:
     """The cell returns, `1 + 1` answers, the record ends finished, `%explain` fills its place, reopening is clean."""
-    cells = ["%load_ext autoglm_nb", _start("one", trials=5, epochs=8), "1 + 1", "%autotune wait one", "%explain one"]
+    cells = ["%load_ext autoglm_nb", _start("one", trials=5, epochs=24), "1 + 1", "%autotune wait one", "%explain one"]
     page = open_notebook(lab.write("study.ipynb", cells)).kernel_idle()
     page.run(0).run(1, 60).run(2)
     page.wait_text(2, "2")
     page.wait_text(1, "running", 90)
     page.screenshot("study-running", 1)
     page.run(3, wait=False).wait_text(3, "✓ finished", 240)
-    page.wait_text(1, "✓ finished", 10)
+    page.wait_text(1, "✓ finished")
     page.screenshot("study-finished", 1)
     assert "which selection never saw" in page.text(1)
     assert "jupyter-widgets" not in page.output(1).inner_html()
@@ -59,7 +59,7 @@ def test_a_study_from_the_cell_to_the_explanation(lab: Lab, data: Path, open_not
 
 def test_attach_after_refresh_and_kernel_restart(lab: Lab, data: Path, open_notebook: Open) -> None:
     """A study goes on without its kernel; another kernel attaches, stops it, and the record says so."""
-    cells = ["%load_ext autoglm_nb", _start("two", trials=50, epochs=60), "%autotune attach two"]
+    cells = ["%load_ext autoglm_nb", _start("two", trials=500, epochs=60), "%autotune attach two"]
     page = open_notebook(lab.write("restart.ipynb", cells)).kernel_idle()
     page.run(0).run(1, 60)
     page.output(1).locator("progress").first.wait_for(timeout=120_000)

@@ -59,7 +59,7 @@ class Surfaces:
         """Text, ground and chart of the card on a surface that is in front."""
         card = SURFACES[surface] if SURFACES[surface].endswith("Card") else f"{SURFACES[surface]} .autoglm-Card"
         self.page.page.wait_for_timeout(300)
-        chart = self.page.page.locator(f"{card} canvas").first.evaluate("c => c.toDataURL()")
+        chart = self.page.drawn().page.locator(f"{card} canvas").first.evaluate("c => c.toDataURL()")
         return (*colours(self.page.page, card), str(chart))
 
     def tabs(self, selector: str) -> Iterator[str]:
@@ -81,9 +81,9 @@ def surfaces(lab: Lab, browser: Any, shots: Path | None) -> Iterator[Surfaces]:
     opened = LabPage(context.new_page(), lab, NOTEBOOK, shots)
     opened.page.goto(f"{lab.url}/lab/tree/{NOTEBOOK}?reset")
     opened.ready().kernel_idle().run(0)
-    opened.page.locator(SURFACES["live"]).wait_for(timeout=30_000)
+    opened.page.locator(SURFACES["live"]).wait_for(timeout=60_000)
     opened.studies().row("retouched").get_by_role("button", name="Open the page of retouched").click()
-    opened.page.locator(".jp-autoglm-page .autoglm-Card").wait_for(timeout=20_000)
+    opened.page.locator(".jp-autoglm-page .autoglm-Card").wait_for(timeout=60_000)
     yield Surfaces(opened)
     opened.theme(dark=False)
     context.close()
