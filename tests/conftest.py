@@ -2,7 +2,8 @@
 
 No test asks the model hub, and none sees the user's studies. Tiny models are computed with
 one thread: two that wait for each other at every small product are slower, on a busy
-machine ten times. Tests of real models have all threads.
+machine ten times. Tests of real models have all threads. Examples of property tests have
+no time limit of their own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import tiny, turns
@@ -22,6 +24,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, where interrupts are tested too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when it is imported, here and in child processes
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outside the time limit of the test
