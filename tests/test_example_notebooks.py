@@ -99,7 +99,7 @@ def test_ctrl_c_ends_the_kernel_and_keeps_the_notebook(tmp_path: Path) -> None:
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Stopping the study and the notebook" in printed
-    kernel.wait(timeout=15)
+    kernel.wait(timeout=60)
     assert nbformat.read(out / "long.ipynb", as_version=4).cells[0].execution_count == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def enter(tmp_path: Path, story: list[str]) -> Enter:
         def stay() -> None:
             with turn(alone=alone, door=door, room=room):
                 story.append(f"{name} in")
-                leave.wait(20)
+                leave.wait(60)
                 story.append(f"{name} out")
 
         threading.Thread(target=stay, daemon=True).start()
@@ -42,10 +43,23 @@ def enter(tmp_path: Path, story: list[str]) -> Enter:
 
 
 def until(story: list[str], entry: str) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while entry not in story:
         assert time.monotonic() < end, story
         time.sleep(0.01)
+
+
+def until_shut(door: Path) -> None:
+    end = time.monotonic() + 60
+    with door.open() as entrance:
+        while True:
+            try:
+                fcntl.flock(entrance, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            fcntl.flock(entrance, fcntl.LOCK_UN)
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
 
 def test_ordinary_tests_run_beside_each_other(enter: Enter, story: list[str]) -> None:
@@ -59,12 +73,12 @@ def test_ordinary_tests_run_beside_each_other(enter: Enter, story: list[str]) ->
     until(story, "b out")
 
 
-def test_who_must_be_alone_waits_and_lets_nobody_in_meanwhile(enter: Enter, story: list[str]) -> None:
+def test_who_must_be_alone_waits_and_lets_nobody_in_meanwhile(enter: Enter, story: list[str], tmp_path: Path) -> None:
     """Also those that come while it waits for the room to empty."""
     first = enter("a", False)
     until(story, "a in")
     measuring = enter("m", True)
-    time.sleep(0.2)
+    until_shut(tmp_path / "door")
     last = enter("b", False)
     time.sleep(0.2)
     assert story == ["a in"]
