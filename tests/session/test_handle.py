@@ -21,10 +21,10 @@ from autoglm_nb.protocol import Snapshot
 from autoglm_nb.session import StudyHandle, attach, studies
 
 SPACE = "learning_rate = loguniform(1e-3, 1e-2)\nrank = choice(2, 4)\nepochs = 2\nbatch_size = 16"
-LONG = "learning_rate = loguniform(1e-3, 1e-2)\nbatch_size = 4\nepochs = 60"
+LONG = "learning_rate = loguniform(1e-3, 1e-2)\nbatch_size = 4\nepochs = 240"
 """To be stopped."""
 
-TO_THE_END = LONG.replace("60", "15")
+TO_THE_END = LONG.replace("240", "30")
 """Long enough to be interrupted at the first step that is seen."""
 
 both = pytest.mark.parametrize("executor", ["process", "thread"])
@@ -77,10 +77,10 @@ def test_a_study_runs_in_the_background_to_its_end(start: Any, executor: str) ->
     seen: list[Snapshot] = []
     began = time.monotonic()
     handle = start(executor=executor, max_trials=2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10 and handle.status != "finished"
     handle.follow(seen.append)
     results = handle.wait(timeout=180).results()
-    until(lambda: seen and seen[-1]["study"]["state"] == "finished", 5)
+    until(lambda: seen and seen[-1]["study"]["state"] == "finished")
     assert len(results.trials) == 2 and set(results.trials["state"]) == {"completed"}
     assert results.best_value == results.trials["value"].max()
     assert results.best_config["rank"] in (2, 4)
@@ -93,12 +93,12 @@ def test_pause_resume_and_stop_reach_the_worker(start: Any, executor: str) -> No
     handle = start(LONG, executor=executor, max_trials=1)
     until(lambda: training(handle))
     handle.pause()
-    until(lambda: handle.status == "paused", 20)
+    until(lambda: handle.status == "paused")
     step = handle.snapshot()["trials"][0]["step"]
     time.sleep(1.2)
     assert handle.snapshot()["trials"][0]["step"] == step
     handle.resume()
-    until(lambda: handle.snapshot()["trials"][0]["step"] > step, 20)
+    until(lambda: handle.snapshot()["trials"][0]["step"] > step)
     handle.stop()
     handle.wait(timeout=60)
     assert handle.status == "stopped"
@@ -110,10 +110,10 @@ def test_one_trial_can_be_stopped_and_configurations_enqueued(start: Any, execut
     """Trials 0 and 1 are under way together; the configuration given meanwhile becomes a third."""
     handle = start(LONG, executor=executor, max_trials=2, pack=2)
     until(lambda: training(handle))
-    handle.enqueue([{"learning_rate": 0.005, "batch_size": 4, "epochs": 60}])
+    handle.enqueue([{"learning_rate": 0.005, "batch_size": 4, "epochs": 240}])
     handle.stop_trial(0)
-    until(lambda: handle.snapshot()["trials"][0]["state"] == "pruned", 30)
-    until(lambda: len(handle.snapshot()["trials"]) == 3 and handle.snapshot()["trials"][2]["config"], 30)
+    until(lambda: handle.snapshot()["trials"][0]["state"] == "pruned")
+    until(lambda: len(handle.snapshot()["trials"]) == 3 and handle.snapshot()["trials"][2]["config"])
     assert handle.snapshot()["trials"][2]["config"]["learning_rate"] == 0.005
     until(lambda: handle.snapshot()["headline"]["total"] == 3)
     assert handle.snapshot()["trials"][0]["because"] == "Stopped by a person."
@@ -222,8 +222,8 @@ def test_waiting_can_be_interrupted_without_stopping_the_study(start: Any) -> No
     """Ctrl-C during `wait` reaches the waiting process alone."""
     handle = start(LONG, max_trials=1)
     until(lambda: training(handle))
-    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
+        threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         handle.wait()
     assert training(handle)
 
@@ -255,13 +255,13 @@ def waiting(home: Path) -> Any:
             name="behind", max_trials=1, executor="thread"
         )
         handles.append(handle)
-        until(lambda: "in-front" in handle.reason or handle.status != "queued", 20)
+        until(lambda: "in-front" in handle.reason or handle.status != "queued")
         return handle
 
     yield go
     lease.release()
     for handle in handles:
-        handle.wait(timeout=30)
+        handle.wait(timeout=120)
 
 
 def workers(name: str) -> int:
@@ -274,7 +274,7 @@ def test_running_a_waiting_cell_again_starts_no_second_worker(waiting: Any, monk
 
     waiting(objective=lambda config, report: 1.0)
     waiting(objective=lambda config, report: 2.0)
-    until(lambda: workers("behind") == 1, 10)
+    until(lambda: workers("behind") == 1)
     tuner = AutoTuner(search_space="x = uniform(0, 1)", strategy="random", device="cpu", objective=lambda *_: 2.0)
     plan = tuner.plan(name="behind", max_trials=1, executor="thread")
     started: list[str] = []
@@ -288,7 +288,7 @@ def test_a_waiting_study_is_stopped_at_once(waiting: Any) -> None:
     handle = waiting(objective=lambda config, report: 1.0)
     handle.stop()
     assert handle.status == "stopped"
-    until(lambda: workers("behind") == 0, 10)
+    until(lambda: workers("behind") == 0)
     assert handle.status == "stopped"
 
 
@@ -328,7 +328,7 @@ def test_a_home_that_cannot_be_written_gets_a_sentence(tmp_path: Path, home_is: 
 @pytest.mark.slow
 @pytest.mark.parametrize("pack", [1, 2])
 def test_both_executors_find_the_same(start: Any, home: Path, monkeypatch: pytest.MonkeyPatch, pack: int) -> None:
-    """A thread trains what a process trains: the same configurations, values and figures, at one number of threads.
+    """A thread trains what a process trains: the same configurations, values and figures, computed in one way.
 
     To the last bit in a pack too: with one seed and one batch size both trials stand in the same passes from their
     first step to their last, so no clock decides who joins whom.
@@ -338,10 +338,9 @@ def test_both_executors_find_the_same(start: Any, home: Path, monkeypatch: pytes
     from autoglm_nb.store import EventTail, Store
 
     monkeypatch.setenv("AUTOGLM_THREADS", str(torch.get_num_threads()))
-    found = [
-        start(name=e, executor=e, max_trials=2, pack=pack, device="cpu").wait(timeout=120).results()
-        for e in ("process", "thread")
-    ]
+    monkeypatch.setenv("AUTOGLM_CPU_PRODUCTS", "onednn")  # either would measure by itself what is fastest
+    options = {"max_trials": 2, "pack": pack, "device": "cpu", "precision": "fp32"}
+    found = [start(name=e, executor=e, **options).wait(timeout=120).results() for e in ("process", "thread")]
     for name in ("process", "thread"):
         told = EventTail(Store(home).study_dir(name) / "events.jsonl").poll()
         assert any(event.type == "packs" and event.data["now"] for event in told) == (pack > 1)

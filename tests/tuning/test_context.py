@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,7 +34,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyContext:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.01)
@@ -54,20 +55,30 @@ def test_a_resumed_study_queues_for_its_device_and_stays_the_worker_s(context: S
         assert store.acquire("paused", "cuda:7") is None
         assert thread.is_alive() and "'other'" in store.state("paused")[1]
         other.release()
-        thread.join(timeout=20)
+        thread.join(timeout=60)
     assert not thread.is_alive() and store.state("paused")[0] is StudyState.RUNNING
     assert store.device_holder("cpu").study == "paused"  # type: ignore[union-attr]
 
 
-@pytest.mark.alone
-def test_time_stood_still_is_not_active_time_even_when_it_ends_in_a_stop(context: StudyContext) -> None:
+def test_time_stood_still_is_not_active_time_even_when_it_ends_in_a_stop(
+    context: StudyContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`--budget` counts active seconds: a study stopped out of a pause is not charged for the pause."""
-    timer = threading.Timer(0.5, context.store.request, ("paused", Action.STOP))
-    timer.start()
+    began = context._since
+    now = began + 3.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += 100.0
+        context.store.request("paused", Action.STOP)
+        time.sleep(seconds)
+
+    clock = SimpleNamespace(monotonic=lambda: now, sleep=sleep)
+    monkeypatch.setattr("autoglm_nb.tuning.context.time", clock)
     with pytest.raises(StudyStopped):
         context.stand_still(StudyState.RUNNING)
     context.flush_clock()
-    assert context.store.active_seconds("paused") < 0.4
+    assert now >= began + 103.0 and context.store.active_seconds("paused") == pytest.approx(3.0)
 
 
 def test_a_worker_that_leaves_in_order_leaves_no_evidence(context: StudyContext) -> None:

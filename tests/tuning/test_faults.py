@@ -238,7 +238,7 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-LONG = "learning_rate = choice(1e-3, 2e-3, 3e-3)\nbatch_size = 4\nepochs = 150"
+LONG = "learning_rate = choice(1e-3, 2e-3, 3e-3)\nbatch_size = 4\nepochs = 600"
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def test_pause_frees_the_device_and_resume_goes_on(make_study: Callable[..., Stu
     first.store.request("toy", Action.RESUME)
     until(lambda: first.snapshot()["trials"][0]["step"] > step)
     first.store.request("toy", Action.STOP)
-    worker.wait(timeout=30)
+    worker.wait(timeout=120)
     assert first.store.state("toy")[0] is StudyState.STOPPED
 
 
@@ -317,7 +317,7 @@ def test_two_workers_of_one_study_do_not_both_run(make_study: Callable[..., Stud
     until(lambda: study.store.state("toy")[0] is StudyState.RUNNING)
     second = start_worker(study)
     processes.append(second)
-    assert second.wait(timeout=60) == 0
+    assert second.wait(timeout=120) == 0
     holder = study.store.holder("toy")
     assert holder is not None and holder.pid == processes[0].pid
 
@@ -325,12 +325,12 @@ def test_two_workers_of_one_study_do_not_both_run(make_study: Callable[..., Stud
 @pytest.mark.slow
 def test_sigterm_leaves_the_study_resumable(make_study: Callable[..., Study], processes: list[Forked]) -> None:
     """A polite end writes a checkpoint; the study shows as interrupted and finishes later."""
-    study = make_study(space=LONG.replace("150", "16"), trials=1)
+    study = make_study(space=LONG.replace("600", "32"), trials=1)
     worker = start_worker(study)
     processes.append(worker)
     until(lambda: any(t["step"] > 3 for t in study.snapshot()["trials"]))
     worker.terminate()
-    assert worker.wait(timeout=30) == 0
+    assert worker.wait(timeout=120) == 0
     assert study.store.state("toy")[0] is StudyState.INTERRUPTED
     row = study.store.run("toy", "trial-0000")
     assert row is not None and row.step > 0

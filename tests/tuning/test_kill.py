@@ -39,6 +39,9 @@ CONFIGS = [
     {"learning_rate": 1e-2, "rank": 4, "dropout": 0.0},
     {"learning_rate": 5e-3, "rank": 4, "dropout": 0.1},
 ]
+ALIKE = {"AUTOGLM_THREADS": "1", "AUTOGLM_CPU_PRODUCTS": "onednn"}
+"""Every worker computes in the same way, whatever it would have measured."""
+
 INSIDE = [
     ("checkpoint", 2),
     ("store", 6),
@@ -60,7 +63,7 @@ def losses(study: Study) -> dict[str, list[tuple[int, float]]]:
 
 
 def start(study: Study, place: str, count: int, checkpoint_seconds: float) -> Forked:
-    environment = {**os.environ, "AUTOGLM_CHECKPOINT_SECONDS": f"{checkpoint_seconds:.3f}", "AUTOGLM_THREADS": "1"}
+    environment = {**os.environ, **ALIKE, "AUTOGLM_CHECKPOINT_SECONDS": f"{checkpoint_seconds:.3f}"}
     arguments = ["--home", str(study.home), "--study", study.name]
     return Forked(doomed_worker.main, place, count, arguments, environment=environment)
 
@@ -74,15 +77,24 @@ def finished(study: Study) -> dict[int, dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("pack", "kills"), [(1, 20), (3, 9)])
 def test_kills_lose_nothing(make_study: Callable[..., Study], tmp_path: Path, pack: int, kills: int) -> None:
     """Seven deaths inside a checkpoint or a commit, the others at random moments of training."""
     data = tmp_path / "long.csv"
     tiny.toy_reviews(240).to_csv(data, index=False)
-    options = {"data": data, "space": SPACE, "strategy": "fixed", "enqueue": CONFIGS, "trials": 3, "pack": pack}
+    options = {
+        "data": data,
+        "space": SPACE,
+        "strategy": "fixed",
+        "enqueue": CONFIGS,
+        "trials": 3,
+        "pack": pack,
+        "precision": "fp32",
+    }
     calm = make_study(name="calm", **options)
-    environment = {**os.environ, "AUTOGLM_THREADS": "1"}
+    environment = {**os.environ, **ALIKE}
     calm_worker = [sys.executable, "-m", "autoglm_nb.tuning.worker", "--home", str(calm.home), "--study", "calm"]
     subprocess.run(calm_worker, check=True, env=environment)
     trials = calm.snapshot()["trials"]
