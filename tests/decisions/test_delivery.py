@@ -60,7 +60,7 @@ def test_the_same_report_twice_is_one_message(system: System, made: Made) -> Non
 def test_after_an_outage_the_report_arrives(system: System, made: Made) -> None:
     """Nobody listens: the report waits on disk with the reason; once somebody does, it is delivered."""
     system.stop()
-    message = push(made.home, "reviews", seconds=0.3)
+    message = push(made.home, "reviews", seconds=2)
     assert message.state == "waiting" and message.attempts >= 3
     assert "refused" in message.problem.lower()
     system.start()

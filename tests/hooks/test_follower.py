@@ -288,7 +288,7 @@ def test_the_process_outlives_its_kernel_and_ends_with_the_study(
     assert (played.store.study_dir("reviews") / "hooks" / "hooks.log").read_text() == ""
 
 
-def _until(holds: Any, seconds: float = 40) -> None:
+def _until(holds: Any, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end

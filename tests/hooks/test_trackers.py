@@ -101,7 +101,7 @@ def test_tensorboard_has_curves_and_hyper_parameters(
     for folder in root.iterdir():
         points: dict[str, list[tuple[int, float]]] = defaultdict(list)
         plugin = []
-        for path in sorted(folder.iterdir()):  # one file a process
+        for path in sorted(folder.iterdir(), key=lambda path: int(path.suffix[1:])):  # one file a process, in order
             board = EventAccumulator(str(path)).Reload()
             for tag in board.Tags()["scalars"]:
                 points[tag] += [(s.step, round(s.value, 6)) for s in board.Scalars(tag)]
@@ -206,7 +206,7 @@ def test_a_real_study_is_told_to_all_three_at_once(home: Path, tmp_path: Path, m
     assert handle.spec.hooks == names
     handle.wait(120)
     store = Store(home)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while [hook_state(store, "reviews", n).over for n in names] != ["finished"] * 3:
         assert time.monotonic() < end, [hook_state(store, "reviews", n) for n in names]
         time.sleep(0.1)

@@ -92,7 +92,7 @@ class Client:
     def raw(
         self, path: str, method: str = "GET", body: object = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
             connection.request(method, path, payload, dict(self.headers if headers is None else headers))

@@ -55,7 +55,7 @@ def test_who_may_read_need_not_be_able_to_write(ask: Client, study: Study) -> No
 @pytest.fixture
 def browser(jupyter: Server, study: Study) -> dict[str, str]:
     """A browser's cookies: logged in, with a value against cross-site requests."""
-    connection = http.client.HTTPConnection("127.0.0.1", jupyter.client.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", jupyter.client.port, timeout=120)
     connection.request("GET", f"{BASE}?token={TOKEN}")
     answer = connection.getresponse()
     answer.read()

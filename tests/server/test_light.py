@@ -116,17 +116,17 @@ def test_the_event_loop_answers_while_a_store_is_read(
 
     def slow(*given: object, **asked: object) -> object:
         entered.set()
-        assert release.wait(20)
+        assert release.wait(60)
         return original(*given, **asked)  # type: ignore[arg-type]
 
     monkeypatch.setattr(desk, "snapshot", slow)
     replies: list[int] = []
     thread = threading.Thread(target=lambda: replies.append(ask(study.path).status))
     thread.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     started = time.monotonic()
     assert ask("studies").status == 200 and ask("openapi.json").status == 200
     assert time.monotonic() - started < 5 and replies == []
     release.set()
-    thread.join(20)
+    thread.join(60)
     assert replies == [200]

@@ -105,12 +105,12 @@ def test_trials_that_do_not_fit_are_refused(store: Store) -> None:
 
 
 def test_ten_thousand_trials_take_seconds(store: Store) -> None:
-    """One by one they take minutes."""
+    """One by one they take minutes. Processor time, so that a busy machine does not count."""
     store.optuna_storage()
     trials = _trials(1) * 2000
-    since = time.monotonic()
+    since = time.process_time()
     with store._write() as connection:
         insert_study(connection, "ours", ["maximize"], trials)
-    assert time.monotonic() - since < 15
+    assert time.process_time() - since < 15
     with store._read() as connection:
         assert connection.execute("SELECT COUNT(*), MAX(number) FROM trials").fetchone()[:] == (10_000, 9_999)
