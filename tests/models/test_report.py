@@ -38,16 +38,19 @@ def test_a_catalogue_model_is_known_before_it_is_fetched(
 
 
 def test_checking_imports_nothing_heavy_and_is_quick() -> None:
+    """The quickest of three counts, so that a busy machine does not decide."""
     code = (
-        "import sys, time; t = time.time(); from autoglm_nb.models import check;"
+        "import json, sys, time; t = time.time(); from autoglm_nb.models import check;"
         "check('minilm'); check('smollm2-135m');"
         "heavy = {'torch', 'transformers', 'pandas', 'numpy', 'peft'} & set(sys.modules);"
-        "print(sorted(heavy), time.time() - t < 2.0)"
+        "print(json.dumps([sorted(heavy), time.time() - t]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": "."}
-    )
-    assert done.stdout.split("\n")[0] == "[] True"
+    command, environment, runs = [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": "."}, []
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        runs.append(json.loads(done.stdout.split("\n")[0]))
+    assert [heavy for heavy, _ in runs] == [[]] * 3
+    assert min(seconds for _, seconds in runs) < 2.0
 
 
 def test_a_local_folder_is_read_from_its_config(tiny_encoder_path: Path, tiny_decoder_path: Path) -> None:

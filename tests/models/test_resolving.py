@@ -191,7 +191,8 @@ def test_a_process_killed_while_fetching_leaves_nothing_in_the_way(
     log = tmp_path / "log"
     victim = racer(index, tiny_encoder_path, log, 60.0)
     deadline = time.monotonic() + 60
-    while not log.exists() and time.monotonic() < deadline:
+    while not log.exists():
+        assert victim.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     victim.kill()
     victim.wait()
