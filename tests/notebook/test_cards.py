@@ -27,7 +27,7 @@ def _closed() -> Iterator[None]:
     cards.close_all()
 
 
-def _wait(condition: Any, seconds: float = 5) -> None:
+def _wait(condition: Any, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -68,14 +68,14 @@ def test_trial_ends_in_quick_succession_are_gathered(
     notebook: Notebook, fake: FakeHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten ends at once cost one update, and the last of them is not lost even if nothing follows it."""
-    monkeypatch.setattr(cards, "RECORD_SECONDS", 0.3)
+    monkeypatch.setattr(cards, "RECORD_SECONDS", 1.5)
     cards.open_card(fake, live=False)
     for finished in range(12, 22):
         fake.tell(finished=finished)
     assert len(notebook.recorder.sent) == 1
     _wait(lambda: len(notebook.recorder.sent) == 2)
     assert "trial 22 of 24" in notebook.recorder.texts[-1]
-    time.sleep(0.5)
+    time.sleep(2.0)
     assert len(notebook.recorder.sent) == 2
 
 
@@ -187,16 +187,17 @@ def test_more_trials_than_rows_are_counted(view: LiveView, fake: FakeHandle) -> 
 @pytest.mark.alone
 def test_buttons_answer_at_once_and_ask_once(view: LiveView, fake: FakeHandle) -> None:
     """A store that takes its time does not hold the click; the button is off until the state changes."""
-    fake.slow = 0.3
+    fake.slow = 1.5
     fake.followers.append(view.update)
     began = time.monotonic()
     view._pause.click()
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 1.0
     assert view._pause.disabled
     assert "Pausing" in view._note.value
     _wait(lambda: view._pause.description == "Resume")
     assert not view._pause.disabled
     assert fake.asked == ["pause"]
+    fake.slow = 0.0
     view._pause.click()
     _wait(lambda: view._pause.description == "Pause")
     assert fake.asked == ["pause", "resume"]

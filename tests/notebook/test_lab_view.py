@@ -81,7 +81,7 @@ def _handle(store: Store, name: str) -> Any:
     )  # fmt: skip
 
 
-def _wait(condition: Callable[[], Any], seconds: float = 5) -> None:
+def _wait(condition: Callable[[], Any], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -193,8 +193,9 @@ def test_a_trial_that_ends_is_told_once(sent: Sent, monkeypatch: pytest.MonkeyPa
 
 
 def test_updates_keep_their_pace_and_the_last_one_arrives(sent: Sent) -> None:
-    """Twenty snapshots in a second are at most three messages; the newest is among them."""
+    """Twenty snapshots in a second are one message for each half of it; the newest is among them."""
     handle = FakeHandle()
+    started = time.monotonic()
     view = LabView(handle, handle.snapshot())
     for step in range(20):
         handle.current["headline"]["seconds_left"] = 300.0 - step
@@ -202,8 +203,8 @@ def test_updates_keep_their_pace_and_the_last_one_arrives(sent: Sent) -> None:
         time.sleep(0.05)
     _wait(lambda: sent.updates and sent.updates[-1][1]["head"]["headline"]["seconds_left"] == 281.0)
     times = [at for at, _ in sent.updates]
-    assert len(times) <= 4
-    assert all(b - a >= settings.VIEW_SECONDS * 0.9 for a, b in itertools.pairwise(times))
+    assert all(at - started >= settings.VIEW_SECONDS * 0.9 * count for count, at in enumerate(times, 1))
+    assert all(b - a >= settings.VIEW_SECONDS * 0.5 for a, b in itertools.pairwise(times))
     view.close()
 
 
@@ -363,11 +364,11 @@ def test_a_refusal_of_the_study_is_passed_on() -> None:
 def test_requests_are_answered_off_the_thread_that_asks(sent: Sent) -> None:
     """A handle that takes a second does not hold up the thread that reads the page's messages."""
     handle = FakeHandle()
-    handle.slow = 0.5
+    handle.slow = 1.5
     view = LabView(handle, handle.snapshot())
     started = time.monotonic()
     view._on_message(view.model, {"kind": "pause", "id": 4}, [])
-    assert time.monotonic() - started < 0.2
+    assert time.monotonic() - started < 1.0
     _wait(lambda: any(content.get("id") == 4 for content, _ in sent.messages))
     assert handle.asked == ["pause"]
     view.close()
@@ -375,9 +376,9 @@ def test_requests_are_answered_off_the_thread_that_asks(sent: Sent) -> None:
 
 def test_threads_of_a_closed_view_end(sent: Sent) -> None:
     """A kernel that shows many studies does not gather threads."""
-    handle = FakeHandle()
+    handle, before = FakeHandle(), set(threading.enumerate())
     view = LabView(handle, handle.snapshot())
     view._on_message(view.model, {"kind": "pause", "id": 1}, [])
     _wait(lambda: handle.asked)
     view.close()
-    _wait(lambda: not any(t.name.startswith("autoglm-view") for t in threading.enumerate()))
+    _wait(lambda: not any(t.name.startswith("autoglm-view") for t in {*threading.enumerate()} - before))

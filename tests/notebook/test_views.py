@@ -32,7 +32,7 @@ def _fresh() -> Iterator[None]:
     views._known.clear()
 
 
-def _wait(condition: Callable[[], Any], seconds: float = 5) -> None:
+def _wait(condition: Callable[[], Any], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
