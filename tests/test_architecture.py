@@ -332,7 +332,7 @@ def test_a_heavy_import_is_found_through_other_modules_but_not_inside_a_function
 
 @pytest.mark.alone
 def test_loading_the_extension_is_light_and_takes_under_0_3_seconds() -> None:
-    """`%load_ext autoglm_nb` in a fresh IPython: the best of three, so that a busy machine does not decide."""
+    """`%load_ext autoglm_nb` in a fresh IPython: the best of six, so that a busy machine does not decide."""
     script = """
 import json, sys, time
 from IPython.core.interactiveshell import InteractiveShell
@@ -345,12 +345,12 @@ heavy = sorted({"torch", "transformers", "pandas", "optuna", "matplotlib"} & set
 sys.__stdout__.write(json.dumps([seconds, registered, heavy]))
 """
     runs = []
-    for _ in range(3):
+    for _ in range(6):
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         runs.append(json.loads(done.stdout.strip().splitlines()[-1]))
     assert all(registered for _, registered, _ in runs)
-    assert [heavy for _, _, heavy in runs] == [[], [], []]
+    assert [heavy for _, _, heavy in runs] == [[]] * 6
     assert min(seconds for seconds, _, _ in runs) < 0.3
 
 
@@ -362,9 +362,9 @@ def test_importing_the_package_is_light_and_quick() -> None:
         f"print(json.dumps([t, sorted({HEAVY | JUPYTER!r} & set(sys.modules))]))"
     )
     runs = []
-    for _ in range(3):
+    for _ in range(6):
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         runs.append(json.loads(done.stdout))
-    assert [loaded for _, loaded in runs] == [[], [], []]
+    assert [loaded for _, loaded in runs] == [[]] * 6
     assert min(seconds for seconds, _ in runs) < 0.3
