@@ -1,7 +1,8 @@
 """Every environment variable and default of the package, in one place.
 
 Read through functions, not module constants, so that a test or a notebook may
-set a variable after import. Paths are absolute and not created here.
+set a variable after import. Paths are absolute and not created here. `AUTOGLM_KERNELS`
+alone is read elsewhere, by `autoglm_kernels`, which stands by itself.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ __all__ = [
     "home",
     "hub_probe_seconds",
     "keep_adapters",
-    "kernels_backend",
     "offline",
     "prefix_bytes",
     "shown_path",
@@ -133,11 +133,6 @@ def hub_probe_seconds() -> float:
     return float(os.environ.get("AUTOGLM_HUB_PROBE", "2"))
 
 
-def kernels_backend() -> str:
-    """`AUTOGLM_KERNELS`: `auto` (Triton on a GPU), `triton` or `torch`."""
-    return os.environ.get("AUTOGLM_KERNELS", "auto")
-
-
 def cpu_path() -> frozenset[str]:
     """`AUTOGLM_CPU_PATH`: which measures a CPU trains with, comma-separated; all of them if not set, or `none`."""
     given = os.environ.get("AUTOGLM_CPU_PATH", "").strip().lower()
@@ -162,7 +157,7 @@ def tensorboard_dir() -> Path | None:
 
 
 def torch_threads() -> int | None:
-    """`AUTOGLM_THREADS`: intra-op threads of a worker; None leaves torch's default."""
+    """`AUTOGLM_THREADS`: intra-op threads of a worker process; None lets its governor move them with what is free."""
     given = os.environ.get("AUTOGLM_THREADS")
     return int(given) if given else None
 

@@ -19,7 +19,6 @@ import math
 import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -152,14 +151,13 @@ class EngineSide:
 
     def totals(self) -> dict[str, Any]:
         """What the training since `admit` came to as a whole."""
-        packing = self.engine.packing() if hasattr(self.engine, "packing") else {}
         return {
             "seconds": self._seconds,
             "evaluation_seconds": self._evaluation,
             "tokens": self._tokens,
             "tokens_per_step": self._tokens / max(1, self._calls),
             "memory_gb": children.peak_memory_gb(),
-            "packing": packing,
+            "packing": self.engine.packing(),
             "grad_norms": [run.result()["grad_norm"] for run in self._runs.values() if run.norms]
             + [trial["grad_norm"] for trial in self._finished],
         }
@@ -328,8 +326,7 @@ def main() -> int:
     options = parser.parse_args()
     side: EngineSide | PeerSide = EngineSide() if options.side == "engine" else PeerSide()
     names = [name for name in dir(type(side)) if not name.startswith("_")]
-    with tempfile.TemporaryDirectory(prefix="autoglm-bench-"):
-        children.serve(options.pipes, {name: getattr(side, name) for name in names})
+    children.serve(options.pipes, {name: getattr(side, name) for name in names})
     return 0
 
 

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from autoglm_nb.training.build import PACKED_METHODS
     from autoglm_nb.training.checkpoint import LossLog, newest_checkpoint
     from autoglm_nb.training.engine import Engine, StepResult
-    from autoglm_nb.training.memory import is_out_of_memory, release_memory
+    from autoglm_nb.training.memory import release_memory
     from autoglm_nb.training.plan import RunPlan, plan_run
-    from autoglm_nb.training.precision import base_dtype, resolve_device, resolve_precision
+    from autoglm_nb.training.precision import base_dtype, resolve_precision
 
 __all__ = [
     "PACKED_METHODS",
@@ -49,11 +49,9 @@ __all__ = [
     "RunPlan",
     "StepResult",
     "base_dtype",
-    "is_out_of_memory",
     "newest_checkpoint",
     "plan_run",
     "release_memory",
-    "resolve_device",
     "resolve_precision",
 ]
 
@@ -65,11 +63,9 @@ _LAZY = {
     "RunPlan": "plan",
     "StepResult": "steps",
     "base_dtype": "precision",
-    "is_out_of_memory": "memory",
     "release_memory": "memory",
     "newest_checkpoint": "checkpoint",
     "plan_run": "plan",
-    "resolve_device": "precision",
     "resolve_precision": "precision",
 }
 

@@ -9,8 +9,9 @@ and what it keeps for the backward pass is
     bytes = d n + e n L                       (activations; attention scores)
 
 as in mLoRA (Ye et al. 2024, section 4.4). Coefficients are non-negative least squares
-over the newest observations, held in place by a prior where little was seen. A step is
-the sum of its passes, so that one wait for the device per step is enough to observe both.
+over the newest observations, held in place by a prior where little was seen. A step's
+time is the sum of its passes', and so much for the update of each slot: one wait for the
+device per step is enough to observe it.
 """
 
 from __future__ import annotations
@@ -64,9 +65,6 @@ class _Fit:
         self.coefficients = self.prior.copy()
         self._seen: deque[tuple[NDArray[np.float64], float]] = deque(maxlen=WINDOW)
         self._errors: deque[float] = deque(maxlen=WINDOW)
-
-    def __len__(self) -> int:
-        return len(self._seen)
 
     def predict(self, features: NDArray[np.float64]) -> float:
         return float(features @ self.coefficients)

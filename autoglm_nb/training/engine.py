@@ -52,7 +52,7 @@ class Engine:
         capacity: how many slots. Only LoRA and DoRA share a pass; other methods in a
             slot run beside the pack, one after another.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "auto", "fp32", "bf16" or "fp16" (GPU only, with loss scaling).
+        precision: "auto", "fp32", "bf16", "fp16" (GPU only, with loss scaling) or "nf4" (GPU only, a base in 4 bits).
         gradient_checkpointing: recompute activations in the backward pass.
 
     Raises:
@@ -344,10 +344,6 @@ class Engine:
             DiskFullError: no room; older checkpoints are untouched.
         """
         return checkpoints.save(self._slots[slot], Path(folder))
-
-    def load_checkpoint(self, slot: int, folder: Path) -> int:
-        """Take up the newest whole checkpoint; returns its step, 0 when there is none."""
-        return checkpoints.resume(self._slots[slot], Path(folder))
 
     def save_adapter(self, slot: int, folder: Path, extra: Mapping[str, Any] | None = None) -> Path:
         """Write the trained parameters in the format of the models room."""

@@ -25,7 +25,7 @@ ONE_LAUNCH = ("adamw", "adam")
 """Optimizers that `autoglm_kernels` steps for many slots at once."""
 
 MOMENTUM = 0.9
-"""Of `sgd`, unless the configuration says `momentum`."""
+"""Of `sgd`."""
 
 
 def parameter_groups(
@@ -89,8 +89,7 @@ def make_optimizer(parameters: Mapping[str, nn.Parameter], config: Mapping[str, 
     if name == "adam":
         return torch.optim.Adam(groups, lr=learning_rate, betas=betas, fused=fused)
     if name == "sgd":
-        momentum = float(config.get("momentum", MOMENTUM))
-        return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, fused=fused)
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM, fused=fused)
     if name == "adafactor":
         return torch.optim.Adafactor(groups, lr=learning_rate)
     raise UsageError(f"`optimizer` must be known, but got {name!r}. {did_you_mean(name, OPTIMIZERS)}")

@@ -132,10 +132,6 @@ class Slot:
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
         return UpdateNorms(loss, norm)
 
-    def update(self, loss: float, grad_norm: float) -> bool:
-        """`update_together` of this slot alone."""
-        return update_together([self], [loss], [grad_norm])[0]
-
     def clip_factor(self, loss: float, grad_norm: float) -> float | None:
         """What the gradient is multiplied with before the step; None when there must be none.
 

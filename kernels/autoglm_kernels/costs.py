@@ -30,11 +30,6 @@ class Traffic:
     least: int
     operations: int
 
-    @property
-    def bytes(self) -> int:
-        """Loaded and stored."""
-        return self.loads + self.stores
-
 
 def shrink(
     routing: Routing, table: LayerTable, columns: int, *, item: int, bank_item: int, block_r: int, dropout: bool
