@@ -151,7 +151,10 @@ def make_solo_slot(
             parameter.data = parameter.data.float()
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
-        raise ModelError(f"Method {method.method!r} must train something, but no parameter of {plan.run} is trainable.")
+        raise ModelError(
+            f"Method {method.method!r} must train something, but no parameter of {plan.run} is trainable. "
+            "Choose another method."
+        )
     return Slot(number, plan, parameters, model=model, method=method, scale=LossScale() if scaled else None)
 
 

@@ -159,5 +159,7 @@ def linear_weight(module: nn.Module) -> torch.Tensor:
         return dense_weight(module)
     weight = module.weight
     if not isinstance(weight, torch.Tensor):
-        raise ModelError(f"A packed layer must have a weight, but got {type(module).__name__}.")
+        raise ModelError(
+            f"A packed layer must have a weight, but got {type(module).__name__}. Leave it out of `target_modules`."
+        )
     return weight.t() if type(module).__name__ == "Conv1D" else weight

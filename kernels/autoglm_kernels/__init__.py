@@ -9,7 +9,7 @@ one launch. No tile multiplies another group's weights, so a NaN stays at home.
 Each kernel has a plain PyTorch twin, which the tests hold it to and which runs where
 Triton does not. `AUTOGLM_KERNELS` chooses (`triton` or `torch`); unset, Triton runs
 where the tensors are on a GPU.
-Triton is optional and imported on first use. What is stored is described in the
+Triton is optional and imported on first use. Layouts, mathematics and costs are in the
 README beside this package; nothing here has been run on a GPU yet.
 
 Failures: `ValueError` for shapes and tables that do not fit, `RuntimeError` for a

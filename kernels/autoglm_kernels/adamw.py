@@ -191,7 +191,9 @@ def _launch(
     if dtype not in types or not fits or hyper.dtype != dtype:
         raise ValueError(
             "`grouped_adamw` needs contiguous fp32 tensors of one device, but got "
-            f"{sorted({str(t.dtype) for t in tensors})} on {sorted({str(t.device) for t in tensors})}."
+            f"{sorted({str(t.dtype) for t in tensors})} on {sorted({str(t.device) for t in tensors})}, "
+            f"{sum(not t.is_contiguous() for t in tensors)} not contiguous, and hyper-parameters in {hyper.dtype}. "
+            "Bring all to one type and device, or call the optimizer's own step()."
         )
     lengths = torch.tensor([p.numel() for p in params])
     addresses = torch.tensor([[t.data_ptr() for t in four] for four in zip(params, grads, exp_avgs, exp_avg_sqs)])

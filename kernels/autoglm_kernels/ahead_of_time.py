@@ -52,7 +52,7 @@ class Variant:
     Attributes:
         kernel: name of the kernel.
         label: what distinguishes the variant, for the table.
-        rows: type of the rows ("bf16", "fp16" or "fp32"); banks are fp32.
+        rows: type of the rows ("bf16" or "fp32"); banks are fp32.
         constants: its constexpr arguments.
         warps, stages: how it is scheduled.
         out_bank: whether `out` is a bank and hence fp32.

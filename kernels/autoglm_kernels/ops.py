@@ -181,31 +181,38 @@ def _check(
 ) -> None:
     if (base is None) == (weight is None):
         raise ValueError(
-            f"`grouped_lora` needs either `base` or `weight`, but got {'both' if weight is not None else 'neither'}."
+            f"`grouped_lora` needs either `base` or `weight`, but got {'both' if weight is not None else 'neither'}. "
+            "Give one of them."
         )
     if x.ndim != 2 or x.shape[0] != routing.rows:
         raise ValueError(
-            f"`x` must have the routing's {routing.rows} rows and two dimensions, but is {tuple(x.shape)}."
+            f"`x` must have the routing's {routing.rows} rows and two dimensions, but is {tuple(x.shape)}. "
+            "Flatten it, and make the routing for its rows."
         )
     expected = (x.shape[0], b.shape[1]) if base is not None else (b.shape[1], x.shape[1])
     other = base if base is not None else _given(weight)
     if tuple(other.shape) != expected or other.dtype != x.dtype:
         name = "base" if base is not None else "weight"
         raise ValueError(
-            f"`{name}` must be {expected} in {x.dtype} like x and banks, but is {tuple(other.shape)} in {other.dtype}."
+            f"`{name}` must be {expected} in {x.dtype} like x and banks, but is {tuple(other.shape)} in {other.dtype}. "
+            "Give one of that shape and type."
         )
     if a.shape != (table.bank_rows, x.shape[1]) or b.shape[0] != table.bank_rows or a.dtype != b.dtype:
         raise ValueError(
             f"Banks must have {table.bank_rows} rows, {x.shape[1]} columns in A and one type, "
-            f"but A is {tuple(a.shape)} in {a.dtype} and B {tuple(b.shape)} in {b.dtype}."
+            f"but A is {tuple(a.shape)} in {a.dtype} and B {tuple(b.shape)} in {b.dtype}. "
+            "Stack the factors of all groups in the table's order."
         )
     if table.groups.shape[0] != routing.groups:
-        raise ValueError(f"The routing has {routing.groups} groups, but the layer table {table.groups.shape[0]}.")
+        raise ValueError(
+            f"Routing and layer table must have the same groups, but have {routing.groups} and "
+            f"{table.groups.shape[0]}. Make both for all groups of the pass."
+        )
     if table.dropout and routing.tokens.shape[0] != routing.rows:
         raise ValueError("Dropout needs token ids, but the routing has none. Give `tokens` to make_routing.")
 
 
 def _given(weight: torch.Tensor | None) -> torch.Tensor:
     if weight is None:
-        raise ValueError("The low-rank terms need `base` or `weight` to be added to, but got neither.")
+        raise ValueError("The low-rank terms need `base` or `weight` to be added to, but got neither. Give one.")
     return weight

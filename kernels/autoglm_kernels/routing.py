@@ -148,7 +148,10 @@ def make_routing(
     device = torch.device(device)
     for group, size in segments:
         if not 0 <= group < groups or size < 0:
-            raise ValueError(f"A segment must be (group below {groups}, rows >= 0), but got ({group}, {size}).")
+            raise ValueError(
+                f"A segment must be (group below {groups}, rows >= 0), but got ({group}, {size}). "
+                "Count groups from 0, and give the number of all of them as `groups`."
+            )
     sizes = [size for _, size in segments if size]
     if tile_rows is None:
         if backend_for(device) == "torch":
@@ -168,7 +171,10 @@ def make_routing(
         chunks += [[group, done + i, done + min(i + length, len(own))] for i in pieces]
         done += len(own)
     if tokens is not None and tokens.shape != (start,):
-        raise ValueError(f"`tokens` must have one id for each of {start} rows, but has shape {tuple(tokens.shape)}.")
+        raise ValueError(
+            f"`tokens` must have one id for each of {start} rows, but has shape {tuple(tokens.shape)}. "
+            "Join what `token_ids` gives for each segment."
+        )
     return Routing(
         rows=start,
         groups=groups,
@@ -249,11 +255,11 @@ def _check_entry(layer: LayerEntry, groups: int) -> None:
     if lengths != [groups] * 4:
         raise ValueError(
             f"A layer table needs one rank, scale, dropout and key for each of {groups} groups, "
-            f"but got {', '.join(map(str, lengths))}."
+            f"but got {', '.join(map(str, lengths))}. A group that does not adapt the layer has rank 0."
         )
     if any(rank < 0 for rank in layer.ranks) or any(not 0.0 <= p < 1.0 for p in layer.dropouts):
         given = f"{list(layer.ranks)} and {list(layer.dropouts)}"
-        raise ValueError(f"Ranks must be >= 0 and dropouts in [0, 1), but got {given}.")
+        raise ValueError(f"Ranks must be >= 0 and dropouts in [0, 1), but got {given}. Use 0 for none.")
 
 
 def _table(rows: list[list[int]], width: int, device: torch.device) -> torch.Tensor:

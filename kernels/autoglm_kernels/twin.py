@@ -52,7 +52,7 @@ def lora_forward(
     elif base is not None:
         out = base.clone()
     else:
-        raise ValueError("The low-rank terms need `base` or `weight` to be added to, but got neither.")
+        raise ValueError("The low-rank terms need `base` or `weight` to be added to, but got neither. Give one.")
     s = x.new_zeros(x.shape[0], tables.max_rank)
     for tile in _walk(tables):
         xi = select(x[tile.rows], _kept(x, tables.tokens, tile))
