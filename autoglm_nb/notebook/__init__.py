@@ -7,13 +7,14 @@ nothing here trains, searches or decides.
 
 Data flow: line → `options` → `session` → a `StudyHandle`, whose `follow` calls
 back from a background thread → `cards` updates the record (a display with an
-id) and the live view (stock ipywidgets) with the same snapshot. Background
-threads only send display updates and comm messages: they never print.
+id) and the live view (the JupyterLab extension's, else stock ipywidgets) with the
+same snapshot. Background threads only send display updates and comm messages:
+they never print.
 
 Failure modes: what a person did wrong ends the cell with one or two sentences
 in place of a traceback (`failures`); without a widget front end there is the
-record alone; a page that was reloaded gets its view back with
-`%autotune attach NAME`.
+record alone; on a page that was reloaded the extension's view comes back by
+itself, a stock one with `%autotune attach NAME`.
 """
 
 from __future__ import annotations

@@ -213,7 +213,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "weight_decay": _real(
         "zero or a positive number",
         "Choose 0, 0.01 or 0.1 for most models.",
-        "Decoupled weight decay.",
+        "Weight decay, of matrices alone; adamw decouples it from the gradient.",
         lambda v: v >= 0,
     ),
     "max_grad_norm": _real(

@@ -12,6 +12,12 @@ Data flow: `plan` (what and how long) -> `engine` (rounds of micro-batches)
 (each slot's mean over its own accumulation window) -> `optimizers`, `schedules`
 -> `checkpoint`, `evaluate`.
 
+Who shares a pass is for `packing` to say, by the `costs` of passes. Low-rank terms are
+added by the kernels (`grouped`) on a GPU, by a loop (`lowrank`) elsewhere. On a CPU frozen
+weights are prepacked (`frozen`, by the fastest of `products`), short rows attended to in
+`attention`, the last layer computed where it is read (`lastlayer`), layers below the lowest
+adapted one once a row (`prefix`); `threads` says with how many threads.
+
 Nothing is drawn from a global random generator: initial weights and data order
 follow from the run's seed, dropout masks from a hash of (seed, step, layer,
 element). The data position is the step number. So a resumed run repeats the
