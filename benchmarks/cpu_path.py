@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -72,11 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for batch_size in options.batch_sizes:
         for top_layers in (0, 2):
             found = ablation(base, data, batch_size, top_layers, options.steps, clock)
-            result["ablation"].append(found)
-            show(found)
             if found["deviation"] > LIMIT:
                 print(f"refused: losses of two engines differ by {found['deviation']:.1e}, more than {LIMIT:.0e}")
                 return 1
+            result["ablation"].append(found)
+            show(found)
     result["evaluation"] = evaluation(base, data, clock)
     print(f"evaluation of {result['evaluation']['rows']} rows, fastest of three: "
           f"{result['evaluation']['gain']:.2f} times as fast with all measures")  # fmt: skip
@@ -142,7 +143,8 @@ def ablation(base: Any, data: Any, batch_size: int, top_layers: int, steps: int,
             result = engine.step()[slot]
             seconds[path].append((clock() - began) / result.tokens)
             losses[path] = result.loss
-        deviation = max(deviation, max(abs(x - losses["none"]) / abs(losses["none"]) for x in losses.values()))
+        gaps = [abs(x - losses["none"]) / abs(losses["none"]) for x in losses.values()]
+        deviation = max(deviation, *(gap if math.isfinite(gap) else math.inf for gap in gaps))
     gflops = bare_products.gflops()
     bare = seconds["none"][WARM_UP:]
     rows = []

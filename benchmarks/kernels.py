@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if any(not item["error"] <= item["limit"] for item in checks):
         print("refused: a check failed, so nothing is timed")
         return 1
-    result: dict[str, Any] = {"machine": about, "checks": checks, "timings": []}
+    result: dict[str, Any] = {"machine": about, "command": machine.command(arguments), "checks": checks}
     if not timed:
         print(f"There is no GPU here: the checks above stand, and the kernels are {NOT_RUN}.")
         return 0

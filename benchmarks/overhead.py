@@ -143,16 +143,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"Where a trial's time goes: {options.model} on {options.data}, {options.strategy}, {result['trials']} trials"
     )
     print(machine.sentence(about))
-    print("part                        seconds   share     calls")
-    for part, seconds in sorted(result["parts"].items(), key=lambda item: -item[1]):
-        print(f"{part:<26} {seconds:>8.2f} {seconds / whole:>7.2%} {result['calls'].get(part, 0):>9}")
-    print(f"{ONCE:<26} {result['set_up_seconds']:>8.2f}")
-    kept = outside <= PROMISE
-    print(f"outside the model: {outside:.2%} (promise: under {PROMISE:.0%}, {'kept' if kept else 'MISSED'})")
-    faults = result["faults"]
+    kept, faults = outside <= PROMISE, result["faults"]
     for fault in faults:
         print(f"refused: {fault}")
-    path = machine.save("overhead", {"machine": about, **result}, options.json)
+    if not faults:
+        print("part                        seconds   share     calls")
+        for part, seconds in sorted(result["parts"].items(), key=lambda item: -item[1]):
+            print(f"{part:<26} {seconds:>8.2f} {seconds / whole:>7.2%} {result['calls'].get(part, 0):>9}")
+        print(f"{ONCE:<26} {result['set_up_seconds']:>8.2f}")
+        print(f"outside the model: {outside:.2%} (promise: under {PROMISE:.0%}, {'kept' if kept else 'MISSED'})")
+    path = machine.save("overhead", {"machine": about, "command": machine.command(argv), **result}, options.json)
     print(f"JSON: {path}")
     return 0 if kept and not faults else 1
 

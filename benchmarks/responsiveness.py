@@ -304,7 +304,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table(rows))
     for refusal in refusals:
         print(f"refused: {refusal}")
-    path = machine.save("responsiveness", {"machine": about, "rows": rows, "refused": refusals}, options.json)
+    result = {"machine": about, "command": machine.command(argv), "rows": rows, "refused": refusals}
+    path = machine.save("responsiveness", result, options.json)
     print(f"JSON: {path}")
     return 1 if refusals or any(row["kept"] is False for row in rows) else 0
 

@@ -84,14 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fill(store, "large", options.trials)
         result, faults = measure(store, "large")
     for fault in faults:
-        print(f"Refused: {fault}", file=sys.stderr)
+        print(f"refused: {fault}")
     if faults:
         return 1
     print(machine.sentence(where))
     print(f"{options.trials} trials, {REPORTS} reports each; milliseconds, best of 5 (Optuna: once, cold)")
     for label, milliseconds in result.items():
         print(f"  {label:<40} {milliseconds:9.1f}")
-    machine.save("store", {"machine": where, "trials": options.trials, "milliseconds": result}, options.json)
+    stored = {"machine": where, "command": machine.command(arguments), "trials": options.trials, "milliseconds": result}
+    print(f"JSON: {machine.save('store', stored, options.json)}")
     return 0
 
 

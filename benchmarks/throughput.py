@@ -214,7 +214,7 @@ def _table(result: Mapping[str, Any]) -> str:
             f"{packing['measured']['seconds_per_step']:.3f}"
         )
     for name, check in result["checks"].items():
-        note = " (reduced run: for developing, not for quoting)" if check["reduced"] else ""
+        note = " (reduced run: a coarse check)" if check["reduced"] else ""
         lines.append(f"check against {name}: {'passed' if check['passed'] else 'FAILED'}. {check['because']}{note}")
     lines += [f"refused: {sentence}" for sentence in result["refused"]]
     return "\n".join(lines)
