@@ -134,14 +134,14 @@ def hub_probe_seconds() -> float:
 
 
 def cpu_path() -> frozenset[str]:
-    """`AUTOGLM_CPU_PATH`: which measures a CPU trains with, comma-separated; all of them if not set, or `none`."""
+    """`AUTOGLM_CPU_PATH`: which measures a CPU trains with, with commas, or `none`; all if not set."""
     given = os.environ.get("AUTOGLM_CPU_PATH", "").strip().lower()
     known = ("products", "attention", "first-token", "prefix")
     return frozenset(known if given in ("", "all") else (name.strip() for name in given.split(",")))
 
 
 def cpu_products() -> str:
-    """`AUTOGLM_CPU_PRODUCTS`: `auto` (measured), or one way for all frozen layers: plain, onednn, mkl."""
+    """`AUTOGLM_CPU_PRODUCTS`: `auto` (measured), or one way of `training.products` for all frozen layers."""
     return os.environ.get("AUTOGLM_CPU_PRODUCTS", "auto").strip().lower()
 
 
