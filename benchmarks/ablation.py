@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import comparison, fidelity
-from benchmarks.children import Child, one_busy_core
+from benchmarks.children import Child, one_busy_core, side_child
 from benchmarks.comparison import Part, quality
 
 __all__ = ["MEASURES", "Measure", "applicable", "apply", "measure"]
@@ -30,7 +30,7 @@ class Measure:
 
     Attributes:
         what: what is done without it, for the table.
-        turn_off: does it; returns what the engine is to be made with ("capacity", "precision").
+        turn_off: does it; returns what the engine is to be made with ("capacity", "precision", "threads").
         tasks: where it matters.
     """
 
@@ -76,12 +76,12 @@ def measure(part: Part, folder: Path, say: comparison.Say) -> dict[str, Any]:
     refused: list[str] = []
     differences: list[float] = []
     rows = part.validation_rows if part.task == "classification" else None
-    with one_busy_core(part.busy), Child("benchmarks.sides", ["engine"], folder / "engine.log") as full:
+    with one_busy_core(part.busy), side_child("engine", folder / "engine.log") as full:
         rates = full.ask("setup", **given)
         say(f"This part takes about {comparison.duration(comparison.estimate(part, {'ours': rates}))}.")
         for name in part.without:
             log = folder / f"without-{len(lines)}.log"
-            with Child("benchmarks.sides", ["engine"], log) as lacking:
+            with side_child("engine", log) as lacking:
                 lacking.ask("setup", without=name, **given)
                 with_it, without_it = _side_by_side(part, full, lacking, seed=0)
             if not differences:
@@ -162,10 +162,7 @@ def _masks_drawn_by_torch() -> dict[str, Any]:
 
 
 def _one_thread() -> dict[str, Any]:
-    import torch
-
-    torch.set_num_threads(1)
-    return {}
+    return {"threads": 1}
 
 
 def _logits_everywhere() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from autoglm_nb.training.threads import worker_environment
 from benchmarks.machine import ROOT
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "proportional_memory_gb",
     "reset_peak_memory",
     "serve",
+    "side_child",
 ]
 
 Handler = Callable[..., dict[str, Any]]
@@ -116,6 +118,11 @@ class Child:
 
     def _last_words(self) -> str:
         return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])
+
+
+def side_child(side: str, log: Path) -> Child:
+    """A side of `sides`: "peer" in this process's environment, "engine" in that of a study's worker."""
+    return Child("benchmarks.sides", [side], log, worker_environment() if side == "engine" else None)
 
 
 def serve(pipes: str, handlers: Mapping[str, Handler]) -> None:

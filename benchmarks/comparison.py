@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import fidelity, workload
-from benchmarks.children import Child, one_busy_core
+from benchmarks.children import Child, one_busy_core, side_child
 from benchmarks.kept import Kept
 
 __all__ = [
@@ -134,8 +134,8 @@ def measure(part: Part, folder: Path, say: Say, kept: Kept | None = None) -> dic
         return raw
     with (
         one_busy_core(part.busy),
-        Child("benchmarks.sides", ["engine"], folder / "engine.log") as ours,
-        Child("benchmarks.sides", ["peer"], folder / "peer.log") as peer,
+        side_child("engine", folder / "engine.log") as ours,
+        side_child("peer", folder / "peer.log") as peer,
     ):
         raw["setup"] = {
             "ours": ours.ask("setup", model=part.model, capacity=part.count, precision=part.precision, **given),

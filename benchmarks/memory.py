@@ -33,7 +33,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import comparison, machine, workload
-from benchmarks.children import Child, ChildFailed, proportional_memory_gb
+from benchmarks.children import ChildFailed, proportional_memory_gb, side_child
 
 COUNTS = (1, 2, 4, 8, 16, 32)
 ARRANGEMENTS = {
@@ -130,7 +130,7 @@ def measure(what: str, count: int, given: Mapping[str, Any], model: str, folder:
         for number in range(len(groups)):
             place = folder / f"{what}-{count}-{number}"
             place.mkdir()
-            child = stack.enter_context(Child("benchmarks.sides", [side], place / "log"))
+            child = stack.enter_context(side_child(side, place / "log"))
             child.send("setup", model=model, **{**given, **capacity, "folder": str(place)})
             children.append(child)
         for child in children:

@@ -7,6 +7,9 @@ it is trained. `engine` trains all its trials together: `admit`, then `advance` 
 share of the work, as often as the parent likes, so that slices of it can alternate
 with the peer's trials. `peer` trains one trial a request.
 
+The engine computes with the threads of a study's worker: the caller sets the environment
+(`worker_environment`), and a `ThreadGovernor` moves their number with what is free.
+
 Training time is the time inside the training loop: for the engine from the call of
 `step` to its return, for the peer that of `Trainer.train`. Set-up and evaluation are
 timed apart.
@@ -63,7 +66,10 @@ class EngineSide:
         from autoglm_nb import data, models
         from autoglm_nb.protocol import DataSpec
         from autoglm_nb.training import Engine
+        from autoglm_nb.training.threads import ThreadGovernor
 
+        self._governor = ThreadGovernor(changes.get("threads"))
+        self._governor.start()
         spec = DataSpec(
             source=files["train"],
             text=("text",),
@@ -130,7 +136,9 @@ class EngineSide:
         Returns:
             seconds of training since `admit`, and the trials that are finished so far.
         """
+        self._governor.start()  # what others did since the last slice says nothing of this one
         while self._runs and (share >= 1.0 or self._done < share * self._total):
+            self._governor.tick()
             began = time.perf_counter()
             results = self.engine.step()
             self._seconds += time.perf_counter() - began
@@ -158,6 +166,7 @@ class EngineSide:
             "tokens_per_step": self._tokens / max(1, self._calls),
             "memory_gb": children.peak_memory_gb(),
             "packing": self.engine.packing(),
+            "threads": self._governor.threads,
             "grad_norms": [run.result()["grad_norm"] for run in self._runs.values() if run.norms]
             + [trial["grad_norm"] for trial in self._finished],
         }

@@ -35,7 +35,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import ablation, comparison, machine, workload
-from benchmarks.children import Child, ChildFailed
+from benchmarks.children import ChildFailed, side_child
 from benchmarks.comparison import RECIPES, TWIN, Part
 from benchmarks.kept import Kept
 
@@ -160,9 +160,9 @@ def _estimates(parts: Sequence[Part], folder: Path) -> list[float]:
         if key not in rates:
             place = folder / f"estimate-{len(rates)}"
             given, model = comparison.prepared(part, place)
-            with Child("benchmarks.sides", ["engine"], place / "engine.log") as ours:
+            with side_child("engine", place / "engine.log") as ours:
                 found = {"ours": ours.ask("setup", model=part.model, **given)}
-            with Child("benchmarks.sides", ["peer"], place / "peer.log") as peer:
+            with side_child("peer", place / "peer.log") as peer:
                 rates[key] = {**found, "peer": peer.ask("setup", model=model, **given)}
     return [comparison.estimate(part, rates[part.model, part.task]) for part in parts]
 

@@ -38,7 +38,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import comparison, machine, workload
-from benchmarks.children import Child, ChildFailed
+from benchmarks.children import ChildFailed, side_child
 from benchmarks.kept import Kept
 from benchmarks.tuner_search import ASIDE
 
@@ -275,7 +275,7 @@ def _estimate(options: argparse.Namespace, request: Mapping[str, Any], folder: P
     """Seconds if the peer pruned nothing and the package used all its time."""
     warm_up = {**workload.configurations(1)[0], "batch_size": 16}
     given = {"files": request["files"], "folder": str(folder), "warm_up": warm_up, "task": "classification"}
-    with Child("benchmarks.sides", ["peer"], folder / "estimate.log") as peer:
+    with side_child("peer", folder / "estimate.log") as peer:
         rates = peer.ask("setup", model=request["model_folder"], **given)
     trained = SPACE["epochs"] * options.rows / rates["train_rate"]
     scored = (options.validation_rows + 3 * PARTIAL_ROWS) / rates["evaluation_rate"]
