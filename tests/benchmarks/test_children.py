@@ -6,11 +6,13 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from benchmarks.children import Child, ChildFailed, one_busy_core, proportional_memory_gb
+from benchmarks import children
+from benchmarks.children import Child, ChildFailed, one_busy_core, proportional_memory_gb, side_child
 
 
 @pytest.fixture
@@ -85,3 +87,18 @@ def test_one_core_is_kept_busy_only_inside_the_block() -> None:
     assert not spinner.is_running()
     with one_busy_core(False):
         assert {process.pid for process in psutil.Process().children()} <= before
+
+
+def test_the_engine_has_the_environment_of_a_worker_and_the_peer_that_of_its_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How waiting threads behave is read once, when the library is loaded."""
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(
+        children, "Child", lambda module, sides, log, environment: given.update({sides[0]: environment})
+    )
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    side_child("engine", tmp_path / "log")
+    side_child("peer", tmp_path / "log")
+    assert given == {"engine": {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}, "peer": None}

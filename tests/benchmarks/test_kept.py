@@ -73,7 +73,7 @@ def test_a_comparison_goes_on_with_the_seed_that_is_missing(tmp_path: Path, monk
                 "packing": {},
             }
 
-    monkeypatch.setattr(comparison, "Child", Side)
+    monkeypatch.setattr(comparison, "side_child", Side)
     monkeypatch.setattr(comparison, "_to_look_at", lambda part, raw: {})
     monkeypatch.setattr(comparison, "prepared", lambda part, folder: ({}, "model"))
     path, first = tmp_path / "raw.json", {"ours": [], "peer": {"dropout off": [{"trial": 0, "seed": 0}]}}

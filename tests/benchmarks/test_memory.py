@@ -81,7 +81,7 @@ def test_trials_that_did_not_train_take_no_memory_worth_printing(
 ) -> None:
     """One too few, or one without a gradient, and the figure is refused."""
     answers = [{}, {"memory_gb": 0.5}, {}, {"grad_norms": norms, "packing": {}}]
-    monkeypatch.setattr(memory, "Child", lambda *_: _Fake(list(answers)))
+    monkeypatch.setattr(memory, "side_child", lambda *_: _Fake(list(answers)))
     row = memory.measure("packed", 2, {}, "model", tmp_path)
     assert said in row["faults"][0]
 
