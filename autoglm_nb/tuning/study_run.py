@@ -99,16 +99,21 @@ class StudyRun:
             self._search()
         except (StudyStopped, Detached):
             self._park()
+            self._note_engines()
             raise
         finally:
             self.pack.leave()
-        if self.workshop is not None:
-            self.workshop.note_engines()
+        self._note_engines()
         if self.workshop is not None and spec.seeds > 0 and len(self.directions) == 1:
             context.state(StudyState.CONFIRMING)
             Confirmation(context, self.workshop, self.metrics[0], self.directions[0]).run()
         context.flush_clock()
         context.state(StudyState.FINISHED)
+
+    def _note_engines(self) -> None:
+        """How the trials were computed stands in the record, whatever ends the search."""
+        if self.workshop is not None:
+            self.workshop.note_engines()
 
     def _note_strategy(self) -> None:
         """What the strategy cannot do with this space stands in the record."""
