@@ -2,17 +2,26 @@
 
 Read through functions, not module constants, so that a test or a notebook may
 set a variable after import. Paths are absolute and not created here. `AUTOGLM_KERNELS`
-alone is read elsewhere, by `autoglm_kernels`, which stands by itself.
+alone is used elsewhere, by `autoglm_kernels`, which stands by itself.
+
+A value that cannot be read raises `UsageError` where it is used; `faults` finds all of
+them before anything is started.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+from autoglm_nb.errors import UsageError
 
 __all__ = [
     "CONTROL_POLL_SECONDS",
+    "CPU_MEASURES",
+    "CPU_PRODUCTS",
     "LEASE_STALE_SECONDS",
     "READING_SECONDS",
     "VIEW_SECONDS",
@@ -26,6 +35,7 @@ __all__ = [
     "decision_token",
     "decision_url",
     "disk_quota_bytes",
+    "faults",
     "home",
     "hub_probe_seconds",
     "keep_adapters",
@@ -51,6 +61,13 @@ LEASE_STALE_SECONDS = 30.0
 
 On the same host the process id and its start time decide at once.
 """
+
+
+CPU_MEASURES = ("products", "attention", "first-token", "prefix")
+"""The words of `AUTOGLM_CPU_PATH`."""
+
+CPU_PRODUCTS = ("plain", "plain-added", "onednn", "mkl", "mkl-added")
+"""The words of `AUTOGLM_CPU_PRODUCTS` besides `auto`; the names of `training.products`."""
 
 
 def home(notebook_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -105,7 +122,7 @@ def checkpoint_seconds() -> float:
 
     It is also checkpointed at every evaluation.
     """
-    return float(os.environ.get("AUTOGLM_CHECKPOINT_SECONDS", "15"))
+    return _number("AUTOGLM_CHECKPOINT_SECONDS", "15")
 
 
 def debug() -> bool:
@@ -130,24 +147,29 @@ def offline() -> bool:
 
 def hub_probe_seconds() -> float:
     """The longest an unreachable hub may cost before the fallback (`AUTOGLM_HUB_PROBE`, 2 s)."""
-    return float(os.environ.get("AUTOGLM_HUB_PROBE", "2"))
+    return _number("AUTOGLM_HUB_PROBE", "2")
 
 
 def cpu_path() -> frozenset[str]:
     """`AUTOGLM_CPU_PATH`: which measures a CPU trains with, with commas, or `none`; all if not set."""
     given = os.environ.get("AUTOGLM_CPU_PATH", "").strip().lower()
-    known = ("products", "attention", "first-token", "prefix")
-    return frozenset(known if given in ("", "all") else (name.strip() for name in given.split(",")))
+    if given in ("", "all"):
+        return frozenset(CPU_MEASURES)
+    if given == "none":
+        return frozenset()
+    names = [name.strip() for name in given.split(",")]
+    return frozenset(_word("AUTOGLM_CPU_PATH", name, (*CPU_MEASURES, "none", "all")) for name in names)
 
 
 def cpu_products() -> str:
     """`AUTOGLM_CPU_PRODUCTS`: `auto` (measured), or one way of `training.products` for all frozen layers."""
-    return os.environ.get("AUTOGLM_CPU_PRODUCTS", "auto").strip().lower()
+    given = os.environ.get("AUTOGLM_CPU_PRODUCTS", "").strip().lower() or "auto"
+    return _word("AUTOGLM_CPU_PRODUCTS", given, ("auto", *CPU_PRODUCTS))
 
 
 def prefix_bytes() -> int:
     """`AUTOGLM_PREFIX_MB` (1024): memory of one engine for hidden states below the lowest adapted layer."""
-    return int(float(os.environ.get("AUTOGLM_PREFIX_MB", "1024")) * 2**20)
+    return int(_number("AUTOGLM_PREFIX_MB", "1024") * 2**20)
 
 
 def tensorboard_dir() -> Path | None:
@@ -158,8 +180,8 @@ def tensorboard_dir() -> Path | None:
 
 def torch_threads() -> int | None:
     """`AUTOGLM_THREADS`: intra-op threads of a worker process; None lets its governor move them with what is free."""
-    given = os.environ.get("AUTOGLM_THREADS")
-    return int(given) if given else None
+    given = os.environ.get("AUTOGLM_THREADS", "").strip()
+    return _whole("AUTOGLM_THREADS", given, least=1) if given else None
 
 
 def author() -> str:
@@ -172,14 +194,14 @@ def keep_adapters() -> int | None:
 
     `all` keeps every one.
     """
-    given = os.environ.get("AUTOGLM_KEEP_ADAPTERS", "20").strip()
-    return None if given.lower() == "all" else max(0, int(given))
+    given = (os.environ.get("AUTOGLM_KEEP_ADAPTERS") or "20").strip()
+    return None if given.lower() == "all" else _whole("AUTOGLM_KEEP_ADAPTERS", given, least=0, besides=" or `all`")
 
 
 def disk_quota_bytes() -> int | None:
     """`AUTOGLM_DISK_QUOTA_GB`: the most that the runs of a store may take on disk; None (not set) is no limit."""
     given = os.environ.get("AUTOGLM_DISK_QUOTA_GB", "").strip()
-    return int(float(given) * 10**9) if given else None
+    return int(_number("AUTOGLM_DISK_QUOTA_GB", given) * 10**9) if given else None
 
 
 def view() -> str:
@@ -189,6 +211,70 @@ def view() -> str:
     """
     given = os.environ.get("AUTOGLM_VIEW", "auto").strip().lower()
     return given if given in ("lab", "stock") else "auto"
+
+
+def faults() -> list[str]:
+    """What is wrong with the variables that are set, a sentence each."""
+    found = []
+    for read in (
+        checkpoint_seconds, hub_probe_seconds, cpu_path, cpu_products, prefix_bytes, torch_threads, keep_adapters,
+        disk_quota_bytes, _kernels,
+    ):  # fmt: skip
+        try:
+            read()
+        except UsageError as error:
+            found.append(str(error))
+    return found
+
+
+def _kernels() -> str:
+    """`AUTOGLM_KERNELS`, which `autoglm_kernels` decides by."""
+    given = os.environ.get("AUTOGLM_KERNELS", "").strip().lower() or "auto"
+    return _word("AUTOGLM_KERNELS", given, ("auto", "triton", "torch"))
+
+
+def _number(variable: str, default: str) -> float:
+    """A number from 0 on.
+
+    Raises:
+        UsageError: it is none.
+    """
+    given = (os.environ.get(variable) or default).strip()
+    number = _parsed(float, given)
+    if number is None or not 0 <= number < math.inf:
+        raise UsageError(f"`{variable}` must be a number from 0 on, but is {given!r}. Correct it, or unset it.")
+    return float(number)
+
+
+def _whole(variable: str, given: str, *, least: int, besides: str = "") -> int:
+    """A whole number from `least` on.
+
+    Raises:
+        UsageError: it is none.
+    """
+    number = _parsed(int, given)
+    if number is None or number < least:
+        law = f"`{variable}` must be a whole number from {least} on{besides}"
+        raise UsageError(f"{law}, but is {given!r}. Correct it, or unset it.")
+    return int(number)
+
+
+def _parsed(kind: Callable[[str], float], given: str) -> float | None:
+    try:
+        return kind(given)
+    except ValueError:
+        return None
+
+
+def _word(variable: str, given: str, known: tuple[str, ...]) -> str:
+    """One of the words that a variable knows.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if given not in known:
+        raise UsageError(f"`{variable}` must be one of {', '.join(known)}, but is {given!r}. Correct it, or unset it.")
+    return given
 
 
 def _bases() -> list[tuple[Path, str]]:

@@ -80,11 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             _make_tiny(options, folder)
         request = _request(options, folder)
         shown = ("validation_rows", "test_rows", "trials", "most_trials", "space", "strategy", "partial_rows", "recipe")
-        result["search"] = {"model": Path(options.model).name, **{name: request[name] for name in shown}}
+        about_search = {"model": Path(options.model).name, "rows": options.rows}
+        result["search"] = {**about_search, **{name: request[name] for name in shown}}
         try:
             print(f"At most about {comparison.duration(_estimate(options, request, folder))}.", flush=True)
             for seed in range(options.seeds):
-                wanted = {**result["search"], "seed": seed, "patience": options.patience}
+                wanted = {**result["search"], "data": options.data, "seed": seed, "patience": options.patience}
                 found = kept.seeds(wanted) if kept else {}
                 if not found:
                     found = one_seed({**request, "seed": seed}, options, folder / f"seed-{seed}")

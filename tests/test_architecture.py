@@ -35,7 +35,7 @@ class Room:
 ROOMS = {
     "errors": Room(0, -1),
     "lazy": Room(0, -1),
-    "settings": Room(0, -1),
+    "settings": Room(0, -1, frozenset({"errors"})),
     "protocol": Room(0, -1),
     "probe": Room(0, -1, frozenset({"settings"})),
     "locale": Room(0, -1),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autoglm_nb import settings
+from autoglm_nb.errors import UsageError
 
 
 def test_home_is_what_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -152,3 +153,40 @@ def test_from_the_root_nothing_is_relative(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("HOME", "/nobody/here")
     monkeypatch.chdir("/")
     assert settings.shown_path("/data/mei/.autoglm") == "…/.autoglm"
+
+
+WRONG = {
+    "AUTOGLM_CHECKPOINT_SECONDS": "soon", "AUTOGLM_HUB_PROBE": "-1", "AUTOGLM_CPU_PATH": "products,atention",
+    "AUTOGLM_CPU_PRODUCTS": "foo", "AUTOGLM_PREFIX_MB": "nan", "AUTOGLM_THREADS": "0", "AUTOGLM_KEEP_ADAPTERS": "some",
+    "AUTOGLM_DISK_QUOTA_GB": "inf", "AUTOGLM_KERNELS": "tritn",
+}  # fmt: skip
+
+
+def test_what_cannot_be_read_is_told_of_every_variable_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law, evidence and remedy of each; unset or empty, none has a fault."""
+    for variable in WRONG:
+        monkeypatch.setenv(variable, "")
+    assert settings.faults() == []
+    for variable, value in WRONG.items():
+        monkeypatch.setenv(variable, value)
+    found = settings.faults()
+    assert len(found) == len(WRONG)
+    for variable, value in WRONG.items():
+        (sentence,) = [s for s in found if s.startswith(f"`{variable}` must be")]
+        assert repr(value.split(",")[-1]) in sentence and sentence.endswith("Correct it, or unset it.")
+    with pytest.raises(UsageError, match="AUTOGLM_THREADS"):
+        settings.torch_threads()
+
+
+def test_words_of_the_cpu_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All, none, or some; the products are those that training knows."""
+    from autoglm_nb.training import products
+
+    assert tuple(products.PRODUCTS) == settings.CPU_PRODUCTS
+    for given, wanted in (
+        ("all", set(settings.CPU_MEASURES)),
+        ("none", set()),
+        ("prefix, products", {"prefix", "products"}),
+    ):
+        monkeypatch.setenv("AUTOGLM_CPU_PATH", given)
+        assert settings.cpu_path() == wanted

@@ -116,7 +116,7 @@ def plan(
     Raises:
         UsageError: with every fault found.
     """
-    faults = Faults()
+    faults = Faults(settings.faults())
     names = names or {}
     strategy_given = strategy
     folder = Path(home).expanduser().resolve() if home else settings.home()

@@ -24,7 +24,7 @@ from autoglm_nb.training.evaluate import evaluate_slot, measure_latency
 from autoglm_nb.training.heads import seeded_generator, total_parameters
 from autoglm_nb.training.loss import pass_logits, segment_losses
 from autoglm_nb.training.memory import PassMemory, PeakMemory, release_memory, reraise
-from autoglm_nb.training.packed import RowMap
+from autoglm_nb.training.packed import RowMap, check_kernels
 from autoglm_nb.training.packing import Packer, measured_overhead
 from autoglm_nb.training.plan import RunPlan
 from autoglm_nb.training.precision import base_dtype, explain_precision, resolve_device, resolve_precision
@@ -56,7 +56,7 @@ class Engine:
         gradient_checkpointing: recompute activations in the backward pass.
 
     Raises:
-        UsageError: an unknown device or precision, or one this machine lacks.
+        UsageError: an unknown device or precision, or one this machine lacks; the same of `AUTOGLM_KERNELS`.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Engine:
         self.base, self.data, self.capacity = base, data, max(1, capacity)
         self.device = resolve_device(device)
         self.precision = resolve_precision(precision, self.device)
+        check_kernels(self.device)
         self._why_precision = explain_precision(precision, self.device)
         self.gradient_checkpointing = gradient_checkpointing
         self.base.model.to(self.device)
@@ -133,6 +134,8 @@ class Engine:
                     free[0], plan, self.base, self.data, self._solo_map, method, self.gradient_checkpointing, scaled
                 )
         except Exception as error:  # noqa: BLE001 - raised again as one of ours
+            if self._packed is not None:
+                self._packed.detach(free[0])
             reraise(error, self.device)
         self._slots[slot.number] = slot
         try:
@@ -194,7 +197,7 @@ class Engine:
             only: of these slots alone.
 
         Raises:
-            OutOfMemoryError: nothing was updated and no gradient is left; the step may be
+            OutOfMemoryError: no parameter was updated and no gradient is left; the step may be
                 repeated after `set_micro_batch`, or the slot evicted.
             UnexpectedError: the same, for an error that nobody foresaw.
             DiskFullError: the losses file cannot be written.

@@ -18,13 +18,13 @@ import torch
 from torch import nn
 
 from autoglm_kernels import backend_for
-from autoglm_nb.errors import ModelError
+from autoglm_nb.errors import ModelError, UsageError
 from autoglm_nb.training.dropout import dropout_key
 from autoglm_nb.training.grouped import GroupedPass
 from autoglm_nb.training.lowrank import LowRankTerm, SlotAdapter, add_low_rank, scale_rows
 from autoglm_nb.training.quantised import dense_weight, is_quantised
 
-__all__ = ["PackedLinear", "RowMap", "Segment", "is_packable", "linear_weight"]
+__all__ = ["PackedLinear", "RowMap", "Segment", "check_kernels", "is_packable", "linear_weight"]
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,18 @@ class PackedLinear(nn.Module):
         if adapter is not None and adapter.dropout > 0.0 and segment.dropout is not None:
             key = dropout_key(*segment.dropout, self.name)
         return LowRankTerm(segment.start, segment.stop, adapter, segment.first_row, key)
+
+
+def check_kernels(device: torch.device) -> None:
+    """Refuse what `AUTOGLM_KERNELS` asks for where this device cannot do it.
+
+    Raises:
+        UsageError: so that a study fails at once and not trial by trial.
+    """
+    try:
+        backend_for(device)
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(str(error)) from error
 
 
 def is_packable(module: nn.Module) -> bool:

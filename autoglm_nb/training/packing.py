@@ -181,17 +181,27 @@ def measured_overhead(model: nn.Module, device: torch.device, key: Sequence[Any]
     small_rows, large_rows, positions = _OVERHEAD_PASSES
     where = [str(device), _device_name(device), torch.__version__, torch.get_num_threads()]
     path = _overhead_file([*key, *where, *_OVERHEAD_PASSES])
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return float(json.loads(path.read_text(encoding="utf-8"))["overhead_tokens"])
+    known = _read_overhead(path)
+    if known is not None:
+        return known
     small, large = (_seconds(model, device, rows, positions) for rows in (small_rows, large_rows))
     per_token = max((large - small) / ((large_rows - small_rows) * positions), 1e-9)
     found = min(MOST_OVERHEAD, max(0.0, small / per_token - small_rows * positions))
+    known = _read_overhead(path)
+    if known is not None:  # measured by another process meanwhile: both are to decide alike
+        return known
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}.tmp")
         draft.write_text(json.dumps({"overhead_tokens": found}), encoding="utf-8")
         os.replace(draft, path)
     return found
+
+
+def _read_overhead(path: Path) -> float | None:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return float(json.loads(path.read_text(encoding="utf-8"))["overhead_tokens"])
+    return None
 
 
 def _seconds(model: nn.Module, device: torch.device, rows: int, positions: int) -> float:

@@ -144,8 +144,9 @@ def choose(classes: Mapping[ShapeClass, torch.Tensor], *, seconds: float = BUDGE
         best = _fastest(weight, shape[2], share) if share > 0 else None
         if best is not None:
             measured[shape] = best
-    _write(path, {**known, **{_text(shape, classes[shape]): name for shape, name in measured.items()}})
-    return {**dict.fromkeys(classes, "plain"), **chosen, **measured}
+    kept = _keep(path, {_text(shape, classes[shape]): name for shape, name in measured.items()})
+    agreed = {shape: kept[_text(shape, classes[shape])] for shape in measured}
+    return {**dict.fromkeys(classes, "plain"), **chosen, **agreed}
 
 
 @functools.cache
@@ -208,10 +209,15 @@ def _read(path: Path) -> dict[str, str]:
     return {str(k): str(v) for k, v in found.items() if v in PRODUCTS}
 
 
-def _write(path: Path, chosen: Mapping[str, str]) -> None:
-    """Keep the choices; a cache that cannot be written is no reason to stop."""
+def _keep(path: Path, measured: Mapping[str, str]) -> dict[str, str]:
+    """Add choices to the file and return all of its; what another process chose meanwhile stays, so that both agree.
+
+    A cache that cannot be written is no reason to stop.
+    """
+    kept = {**measured, **_read(path)}
     scratch = path.with_suffix(f".{time.time_ns()}.part")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(json.dumps(dict(chosen), indent=1, sort_keys=True), encoding="utf-8")
+        scratch.write_text(json.dumps(kept, indent=1, sort_keys=True), encoding="utf-8")
         scratch.replace(path)
+    return kept

@@ -48,6 +48,15 @@ def test_all_faults_of_a_request_come_at_once(reviews_csv: Path) -> None:
         assert part in text
 
 
+def test_a_variable_that_cannot_be_read_is_a_fault_of_the_request(
+    tiny_encoder_path: Path, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found with the other faults, before a worker meets it."""
+    monkeypatch.setenv("AUTOGLM_THREADS", "many")
+    variable, fault = faults(tiny_encoder_path, reviews_csv, target="label", trials=0)
+    assert variable.startswith("`AUTOGLM_THREADS` must be") and "at least 1" in fault
+
+
 def test_unknown_target_column_names_the_columns(tiny_encoder_path: Path, reviews_csv: Path) -> None:
     (fault,) = faults(tiny_encoder_path, reviews_csv, target="lable")
     assert "'lable'" in fault and "'label'" in fault

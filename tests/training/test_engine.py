@@ -363,6 +363,38 @@ def test_a_full_engine_refuses_another_run(make_engine: Callable[..., Any]) -> N
         engine.admit(plan_run("b", CONFIG, 0, engine.data))
 
 
+def test_a_run_that_fails_on_its_way_in_leaves_no_adapter(
+    make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails after its adapters were attached: the next run in that slot must not meet them."""
+    engine = make_engine()
+    slot = engine.admit(plan_run("first", {"epochs": 1}, 0, engine.data))
+    engine.evict(slot)
+
+    def fails(_: int) -> int:
+        raise OSError("no such file")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.packer, "rows_that_fit", fails)
+        with pytest.raises(Exception, match="no such file"):
+            engine.admit(plan_run("second", {"epochs": 1}, 0, engine.data))
+    assert not any(engine._packed.row_map.layers.values())
+    assert engine.admit(plan_run("third", {"epochs": 1}, 0, engine.data)) == slot
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [("triton", "must|needs tensors on a GPU|not installed"), ("tritn", "must be triton or torch")]
+)
+def test_kernels_that_this_device_cannot_run_are_refused_by_the_engine(
+    make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, value: str, says: str
+) -> None:
+    """At once, and not by each trial."""
+    monkeypatch.setenv("AUTOGLM_KERNELS", value)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(UsageError, match=says):
+        make_engine()
+
+
 def test_a_rank_larger_than_the_layer_takes_no_slot(make_engine: Callable[..., Any]) -> None:
     """A refused run leaves its slot free."""
     engine = make_engine()

@@ -20,6 +20,8 @@ from autoglm_nb.training.frozen import FrozenLinear, freeze_linears, frozen_repo
 from autoglm_nb.training.packed import PackedLinear, RowMap, is_packable, linear_weight
 from tests.training.conftest import run_losses
 
+KEY = "100x63+ float32"
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -122,11 +124,25 @@ def test_the_faster_product_wins_and_is_remembered(monkeypatch: pytest.MonkeyPat
     measured = len(made)
     assert products.choose(classes) == {(100, 63, True): "quick"} and len(made) == measured
     (file,) = (cache / "products").glob("*.json")
-    assert json.loads(file.read_text()) == {"100x63+ float32": "quick"}
+    assert json.loads(file.read_text()) == {KEY: "quick"}
     for damage in ("[]", "{", '{"100x63+ float32": "unknown"}'):
         file.write_text(damage)
         assert products.choose(classes, seconds=60.0) == {(100, 63, True): "quick"}
     assert len(made) > measured
+
+
+def test_what_another_process_chose_meanwhile_stays(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """Two that begin together compute alike: the first to have measured decides for both."""
+    classes = {(100, 63, True): linear().weight}
+
+    def other_was_first(*_: Any) -> str:
+        products._keep(products.settings.cache_dir() / "products" / f"{products._machine_key()}.json", {KEY: "mkl"})
+        return "onednn"
+
+    monkeypatch.setattr(products, "_fastest", other_was_first)
+    assert products.choose(classes, seconds=60.0) == {(100, 63, True): "mkl"}
+    (file,) = (cache / "products").glob("*.json")
+    assert json.loads(file.read_text()) == {KEY: "mkl"}
 
 
 def test_no_time_means_plain_and_a_setting_means_that(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:

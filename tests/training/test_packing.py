@@ -47,6 +47,23 @@ def test_the_overhead_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pyt
     assert len(timed) == 4
 
 
+def test_an_overhead_that_another_process_measured_meanwhile_counts_for_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has measured first decides, so that two workers of one study's machine decide alike."""
+    monkeypatch.setenv("AUTOGLM_CACHE", str(tmp_path))
+
+    def seconds(_: Any, __: Any, rows: int, positions: int) -> float:
+        key = ["model", str(CPU), packing._device_name(CPU), torch.__version__, torch.get_num_threads()]
+        file = packing._overhead_file([*key, *packing._OVERHEAD_PASSES])
+        file.parent.mkdir(exist_ok=True)
+        file.write_text('{"overhead_tokens": 640.0}')
+        return 1e-3 + 1e-5 * rows * positions
+
+    monkeypatch.setattr(packing, "_seconds", seconds)
+    assert measured_overhead(nn.Linear(1, 1), CPU, ["model"]) == 640.0
+
+
 def test_shrinking_halves_joined_passes_only() -> None:
     """After memory ran out in a joined pass the limit falls; a single micro-batch is for its run to halve."""
     one = packer(1024.0)
