@@ -1,7 +1,7 @@
 """Compile the kernels for GPUs that are not there, and refuse what spills or does not fit.
 
     python -m autoglm_kernels.ahead_of_time             # what training launches, and the largest of the rest
-    python -m autoglm_kernels.ahead_of_time --all       # also fused, with atomics, and small blocks, in every type
+    python -m autoglm_kernels.ahead_of_time --all       # also fused, with atomics, and small blocks, in bf16 and fp32
 
 Training as it is by default gives the base product and wants no atomics, with dropout
 or without. Prints a table of registers, spills and shared memory; exit status 1 if a
@@ -52,7 +52,7 @@ class Variant:
     Attributes:
         kernel: name of the kernel.
         label: what distinguishes the variant, for the table.
-        rows: type of the rows ("bf16" or "fp32"); banks are fp32.
+        rows: type of the rows ("bf16", "fp16" or "fp32"); banks are fp32.
         constants: its constexpr arguments.
         warps, stages: how it is scheduled.
         out_bank: whether `out` is a bank and hence fp32.
@@ -87,9 +87,11 @@ def variants(every: bool = False) -> Iterator[Variant]:
     from autoglm_kernels.adamw import BLOCK, COLUMNS
     from autoglm_kernels.lora_launch import blocks, rank_block
 
-    for rows, dtype, largest in (("bf16", torch.bfloat16, 128), ("fp32", torch.float32, 64)):
+    types = (("bf16", torch.bfloat16, 128), ("fp16", torch.float16, 128), ("fp32", torch.float32, 64))
+    for rows, dtype, largest in types:
+        rest = every and rows != "fp16"  # by `--precision fp16` alone, and of that what training launches
         large, small = (largest, rank_block(64, dtype)), (64, 16)
-        for tile_rows, rank in (large, small) if every else (large,):
+        for tile_rows, rank in (large, small) if rest else (large,):
             plan = blocks(dtype, tile_rows)
             size = f"{tile_rows}x{rank}"
             both = {"ACC": tl.float32, "PRECISION": "ieee", "BLOCK_M": tile_rows}
@@ -113,10 +115,10 @@ def variants(every: bool = False) -> Iterator[Variant]:
             yield variant("expand", "backward, no dropout", {**wide, **expand})
             yield variant("reduce_rows", "dropout, deterministic", {**reduce, "DROPOUT": True}, True)
             yield variant("reduce_rows", "no dropout, deterministic", reduce, True)
-            if every or rows == "bf16":
+            if rest or rows == "bf16":
                 yield variant("expand", "backward, weight, dropout", {**fused, "DROPOUT": True})
                 yield variant("shrink_reduce", "atomics", narrow)
-            if every:
+            if rest:
                 yield variant("expand", "forward, weight", {**fused, "HAS_BIAS": True})
                 yield variant("reduce_rows", "dropout, atomics", {**reduce, "DROPOUT": True, "ATOMIC": True}, True)
     fixed = {"TYPE": tl.float32, "COLUMNS": len(COLUMNS), "ALIGNED": True, "BLOCK": BLOCK}
@@ -167,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compile, print the table, and return the exit status."""
     parser = argparse.ArgumentParser(description="Compile the kernels ahead of time and check registers and memory.")
     parser.add_argument("--target", action="append", choices=sorted(TARGETS), help="default: all three")
-    parser.add_argument("--all", action="store_true", help="also fused, with atomics, and small blocks, in every type")
+    parser.add_argument("--all", action="store_true", help="also fused, with atomics, and small blocks, in bf16 and fp32")
     parser.add_argument("--markdown", action="store_true", help="print the table as the README has it")
     parser.add_argument("--kernel", help="only this kernel")
     options = parser.parse_args(arguments)

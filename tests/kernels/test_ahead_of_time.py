@@ -47,14 +47,14 @@ def _name(variant: Variant) -> tuple[str, str, str]:
 
 def _compiled(table: str) -> dict[tuple[str, ...], tuple[int, float]]:
     """Registers and KiB of shared memory by kernel, variant, type of rows and target."""
-    line = re.compile(r"(\w+) +(.*?) *(bf16|fp32) +(sm_80|sm_90|gfx942) +(\d+) +\d+ +(\d+) +\d+")
+    line = re.compile(r"(\w+) +(.*?) *(bf16|fp16|fp32) +(sm_80|sm_90|gfx942) +(\d+) +\d+ +(\d+) +\d+")
     found = (line.fullmatch(text.strip()) for text in table.splitlines())
     return {(m[1], m[2] or "-", m[3], m[4]): (int(m[5]), round(int(m[6]) / 1024, 1)) for m in found if m}
 
 
 def _documented() -> dict[tuple[str, ...], tuple[int, float]]:
     """The same from the README."""
-    cells = r"\| `(\w+)` \| (.+?) \| (bf16|fp32) \| (.+?) \| (.+?) \| (.+?) \|"
+    cells = r"\| `(\w+)` \| (.+?) \| (bf16|fp16|fp32) \| (.+?) \| (.+?) \| (.+?) \|"
     found = {}
     for row in re.findall(cells, (ROOT / "kernels" / "README.md").read_text(encoding="utf-8")):
         for target, figures in zip(("sm_80", "sm_90", "gfx942"), row[3:], strict=True):

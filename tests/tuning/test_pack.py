@@ -443,6 +443,8 @@ def test_a_stopped_study_loses_no_step(make_study: Callable[..., Study], monkeyp
     assert [trial["state"] for trial in begun] == ["waiting"] * 2
     made = [len(curve(study, f"trial-{trial['number']:04d}")) for trial in begun]
     assert [trial["step"] for trial in begun] == made and min(made) > 0
+    (engine,) = study.store.provenance(study.name)["engines"].values()
+    assert engine["side_by_side"] == 2, "how they were computed stands in the record of a stopped study too"
 
 
 @pytest.mark.slow
