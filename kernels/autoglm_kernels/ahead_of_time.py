@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compile, print the table, and return the exit status."""
     parser = argparse.ArgumentParser(description="Compile the kernels ahead of time and check registers and memory.")
     parser.add_argument("--target", action="append", choices=sorted(TARGETS), help="default: all three")
-    parser.add_argument("--all", action="store_true", help="also fused, with atomics, and small blocks, in bf16 and fp32")
+    parser.add_argument("--all", action="store_true", help="also fused, with atomics, small blocks (bf16, fp32)")
     parser.add_argument("--markdown", action="store_true", help="print the table as the README has it")
     parser.add_argument("--kernel", help="only this kernel")
     options = parser.parse_args(arguments)
