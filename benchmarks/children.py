@@ -47,9 +47,12 @@ class Child:
         module: dotted name of the module to run.
         arguments: command line of the child.
         log: where the child's output goes.
+        environment: variables to set in the child, beside this process's own.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str], log: Path) -> None:
+    def __init__(
+        self, module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = f"{module} {' '.join(arguments)}".strip()
         self._log = log
         read_requests, requests = os.pipe()
@@ -58,6 +61,7 @@ class Child:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments, "--pipes", f"{read_requests},{write_answers}"],
                 cwd=ROOT,
+                env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

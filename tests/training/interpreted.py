@@ -104,7 +104,7 @@ def launched() -> dict[str, list[str]]:
     """What a step of LoRA launches, with dropout or without; and what is compiled ahead of time, by type of rows."""
     from autoglm_kernels import ahead_of_time
 
-    found: dict[str, set[str]] = {"bf16": set(), "fp32": set()}
+    found: dict[str, set[str]] = {"bf16": set(), "fp16": set(), "fp32": set()}
     with mock.patch.dict(os.environ, {"AUTOGLM_KERNELS": "triton"}), _noting() as found["launched"]:
         for dropout in (0.1, 0.0):
             engine, _ = _engine("encoder", trials=({**TRIALS[0], "dropout": dropout},))
