@@ -111,7 +111,7 @@ class StudyRun:
         context.state(StudyState.FINISHED)
 
     def _note_engines(self) -> None:
-        """How the trials were computed stands in the record, whatever ends the search."""
+        """How the trials were computed stands in the record, also of a search that was stopped."""
         if self.workshop is not None:
             self.workshop.note_engines()
 

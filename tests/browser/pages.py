@@ -89,8 +89,10 @@ class NotebookPage:
         return self
 
     def drawn(self) -> NotebookPage:
-        """Wait until the page has drawn what it was told, in the frame after the next one."""
-        self.page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+        """Wait until the page has drawn what it was told, in the frame after the next one; a hidden one draws none."""
+        self.page.evaluate(
+            "() => new Promise(r => { requestAnimationFrame(() => requestAnimationFrame(r)); setTimeout(r, 10000); })"
+        )
         return self
 
     def theme(self, *, dark: bool, contrast: bool = False) -> NotebookPage:

@@ -21,6 +21,9 @@ from typing import Any
 
 import nbformat
 
+from autoglm_nb.protocol import Action
+from autoglm_nb.store import Store
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "autoglm_nb" / "labextension" / "package.json"
 CHROMIUM = os.environ.get("AUTOGLM_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -76,8 +79,11 @@ class Lab:
 
 
 def _free_port() -> int:
-    """A free port below those that the system hands out, so that no other program is given it meanwhile."""
-    for port in random.sample(range(20_000, 30_000), 100):
+    """A free port below those that the system hands out, so that no other program is given it meanwhile.
+
+    Not drawn from the generator that tests seed: two processes would try the same ports.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
@@ -159,7 +165,7 @@ def start_lab(base: Path, extra_env: dict[str, str] | None = None, *, app: str =
 
 
 def stop_lab(lab: Lab) -> None:
-    """End the kernels, then the server."""
+    """End the kernels, the server, and the studies that a failed test has left behind."""
     with contextlib.suppress(OSError):
         lab.shut_kernels()
     lab.process.terminate()
@@ -167,3 +173,14 @@ def stop_lab(lab: Lab) -> None:
         lab.process.wait(15)
     except subprocess.TimeoutExpired:
         lab.process.kill()
+    _stop_studies(Path(lab.env["AUTOGLM_HOME"]))
+
+
+def _stop_studies(home: Path) -> None:
+    """Ask the workers of a store to stop, as a person does; they hear it within half a second."""
+    if not (home / "studies.db").exists():
+        return
+    with Store(home) as store:
+        for study in store.studies():
+            if not study.state.final:
+                store.request(study.name, Action.STOP)
