@@ -89,7 +89,7 @@ class StudyHandle(Teamwork):
 
         Raises:
             UsageError: a custom objective is needed again, or the data, which did not come with a shared
-                file: run its cell.
+                file: run its cell. Or an environment variable that the worker could not read.
         """
         holder = self._store.holder(self.name)
         if holder is not None and holder.alive:
@@ -106,6 +106,8 @@ class StudyHandle(Teamwork):
                 f"Study {self.name!r} was started with the objective {spec.objective!r}, which is not stored. "
                 "Run its cell again to continue it."
             )
+        if faults := settings.faults():
+            raise UsageError(faults[0], faults)
         _start_worker(self.home, spec, Extras())
         _tell_others(self.home, self.name)
 

@@ -217,6 +217,23 @@ def test_an_objective_study_cannot_be_resumed_without_its_function(start: Any) -
         handle.resume()
 
 
+def test_a_study_is_not_resumed_with_a_variable_that_its_worker_could_not_read(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told at once, and the study stays as it is."""
+    from autoglm_nb.protocol import StudyState
+    from autoglm_nb.store import Store
+    from tests.store.conftest import make_spec
+
+    store = Store(home)
+    store.create_study(make_spec())
+    store.set_state("reviews", StudyState.STOPPED)
+    monkeypatch.setenv("AUTOGLM_THREADS", "many")
+    with pytest.raises(UsageError, match="AUTOGLM_THREADS"):
+        attach("reviews").resume()
+    assert attach("reviews").status == "stopped"
+
+
 @pytest.mark.slow
 def test_waiting_can_be_interrupted_without_stopping_the_study(start: Any) -> None:
     """Ctrl-C during `wait` reaches the waiting process alone."""
