@@ -8,7 +8,8 @@ share of the work, as often as the parent likes, so that slices of it can altern
 with the peer's trials. `peer` trains one trial a request.
 
 The engine computes with the threads of a study's worker: the caller sets the environment
-(`worker_environment`), and a `ThreadGovernor` moves their number with what is free.
+(`worker_environment`), and a `ThreadGovernor` moves their number with what is free, up to
+`AUTOGLM_THREADS` where that is set.
 
 Training time is the time inside the training loop: for the engine from the call of
 `step` to its return, for the peer that of `Trainer.train`. Set-up and evaluation are
@@ -63,12 +64,12 @@ class EngineSide:
         """
         began = time.perf_counter()
         changes = ablation.apply(without)
-        from autoglm_nb import data, models
+        from autoglm_nb import data, models, settings
         from autoglm_nb.protocol import DataSpec
         from autoglm_nb.training import Engine
         from autoglm_nb.training.threads import ThreadGovernor
 
-        self._governor = ThreadGovernor(changes.get("threads"))
+        self._governor = ThreadGovernor(changes.get("threads", settings.torch_threads()))
         self._governor.start()
         spec = DataSpec(
             source=files["train"],
