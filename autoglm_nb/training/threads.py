@@ -7,7 +7,7 @@ watches how much of the machine others use and moves the number of threads accor
 library is loaded, so that it must be in the environment of a new process.
 
 Cores are those that this process may use: the affinity mask, and the CPU quota of its
-control group. Nothing here imports torch before it is needed.
+control group; a user's `OMP_NUM_THREADS` is obeyed as well. Nothing here imports torch before it is needed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CpuUse", "ThreadGovernor", "available_cores", "worker_environment"]
+__all__ = ["CpuUse", "ThreadGovernor", "available_cores", "most_threads", "worker_environment"]
 
 WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
 """GNU's OpenMP counts turns, LLVM's and Intel's milliseconds."""
@@ -50,6 +50,13 @@ def available_cores(root: Path = Path("/sys/fs/cgroup")) -> int:
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))
 
 
+def most_threads(environ: Mapping[str, str] | None = None) -> int:
+    """A thread for each available core, or fewer where the user's `OMP_NUM_THREADS` says so."""
+    given = (os.environ if environ is None else environ).get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    cores = available_cores()
+    return min(cores, int(given)) if given.isdecimal() and int(given) > 0 else cores
+
+
 def worker_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """What to add to a worker's environment; settings of the user's own are left alone.
 
@@ -66,7 +73,7 @@ class ThreadGovernor:
     """Moves torch's threads with what the machine has free. Used by the thread that trains.
 
     Args:
-        cores: the most threads; those that this process may use if None.
+        cores: the most threads; `most_threads()` if None.
         read: gives the present `CpuUse`.
         apply: sets the number of threads.
         clock: seconds, monotonic.
@@ -80,7 +87,7 @@ class ThreadGovernor:
         apply: Callable[[int], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.cores = cores or available_cores()
+        self.cores = cores or most_threads()
         self.threads = self.cores
         self._read = read or _cpu_use
         self._apply = apply or _set_torch_threads

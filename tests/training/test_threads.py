@@ -13,7 +13,14 @@ import torch
 
 from autoglm_nb.errors import WorkerError
 from autoglm_nb.training import threads
-from autoglm_nb.training.threads import CpuUse, ThreadGovernor, available_cores, threads_for, worker_environment
+from autoglm_nb.training.threads import (
+    CpuUse,
+    ThreadGovernor,
+    available_cores,
+    most_threads,
+    threads_for,
+    worker_environment,
+)
 
 
 class Machine:
@@ -93,7 +100,9 @@ def test_the_real_governor_reads_this_machine_and_sets_torch() -> None:
         "assert after.ours > before.ours and after.everybody > before.everybody\n"
         "assert after.everybody - before.everybody >= 0.5 * (after.ours - before.ours)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
 
 
@@ -115,6 +124,19 @@ def test_an_older_control_group_and_none_at_all(tmp_path: Path, monkeypatch: pyt
     assert available_cores(tmp_path) == 3
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1")
     assert available_cores(tmp_path) == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("1", 1), ("3", 3), ("64", 4), ("2,1", 2), ("", 4), ("0", 4), ("many", 4)]
+)
+def test_the_users_number_of_openmp_threads_is_the_most(
+    monkeypatch: pytest.MonkeyPatch, given: str, expected: int
+) -> None:
+    """As for any program with OpenMP; what is no number is ignored, and so are more than there are cores."""
+    monkeypatch.setattr(threads, "available_cores", lambda: 4)
+    assert most_threads({"OMP_NUM_THREADS": given}) == expected
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert ThreadGovernor(apply=lambda _: None).cores == expected
 
 
 def test_the_users_own_openmp_settings_win() -> None:
