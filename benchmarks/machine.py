@@ -13,11 +13,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ROOT", "command", "describe", "save", "sentence"]
+__all__ = ["ROOT", "VARIABLES", "command", "describe", "save", "sentence"]
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("torch", "transformers", "peft", "optuna", "ipykernel", "ipywidgets")
+
+VARIABLES = (
+    "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "MKL_NUM_THREADS", "AUTOGLM_THREADS",
+    "AUTOGLM_CPU_PATH", "AUTOGLM_CPU_PRODUCTS", "AUTOGLM_KERNELS",
+)  # fmt: skip
+"""What changes how fast something is computed, where a user has set it."""
 
 
 def describe() -> dict[str, Any]:
@@ -45,10 +51,11 @@ def sentence(machine: dict[str, Any]) -> str:
 
 
 def command(arguments: Sequence[str] | None = None) -> str:
-    """The command line of this run, without the places of files on this machine."""
+    """The command line of this run, with what is set to compute differently, without the places of files."""
     given = sys.argv[1:] if arguments is None else arguments
     shown = [Path(word).name if Path(word).is_absolute() else word for word in given]
-    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *shown])
+    set_here = [f"{name}={os.environ[name]}" for name in VARIABLES if os.environ.get(name)]
+    return shlex.join([*set_here, "python", f"benchmarks/{Path(sys.argv[0]).name}", *shown])
 
 
 def save(name: str, result: dict[str, Any], path: Path | None = None) -> Path:
