@@ -62,7 +62,6 @@ LEASE_STALE_SECONDS = 30.0
 On the same host the process id and its start time decide at once.
 """
 
-
 CPU_MEASURES = ("products", "attention", "first-token", "prefix")
 """The words of `AUTOGLM_CPU_PATH`."""
 
